@@ -1,0 +1,1 @@
+export { ViaductError, ClosedError, type ErrorDetails } from './errors.js';

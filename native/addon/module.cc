@@ -1,0 +1,15 @@
+// The addon's entry: each concept of the native layers adds its functions to the exports here.
+#include <napi.h>
+
+#include "addon/aperture.h"
+
+namespace {
+
+Napi::Object init_module(Napi::Env env, Napi::Object exports) {
+  viaduct::addon::export_aperture(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(viaduct, init_module)
