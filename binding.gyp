@@ -10,7 +10,11 @@
       "target_name": "viaduct",
       "sources": [
         "native/addon/module.cc",
-        "native/addon/aperture.cc"
+        "native/addon/aperture.cc",
+        "native/aperture/doorbell.cc",
+        "native/aperture/futex.cc",
+        "native/aperture/mapping.cc",
+        "native/aperture/process_copy.cc"
       ],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"]

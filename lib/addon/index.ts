@@ -7,9 +7,7 @@ import bindings from 'bindings';
 import { ViaductError } from '../errors.js';
 
 /** The package's root folder: where binding.gyp, build/ and dist/ are. */
-export const packageRoot = dirname(
-  createRequire(import.meta.url).resolve('viaduct/package.json'),
-);
+export const packageRoot = dirname(createRequire(import.meta.url).resolve('viaduct/package.json'));
 
 let loaded: unknown;
 

@@ -1,0 +1,175 @@
+/**
+ * Who takes part in an aperture, whether each one lives, and how to wake it.
+ *
+ * A participant's record, 256 bytes:
+ *
+ * | byte | field |
+ * | --- | --- |
+ * | 0 | state |
+ * | 4 | pid, in its own kernel and pid namespace |
+ * | 8 | its kernel, 64 bits |
+ * | 16 | start time of the process in clock ticks, 64 bits |
+ * | 64 | sleeping: 1 while it may sleep on its doorbell |
+ * | 68 | doorbell: counts rings |
+ * | 128 | length in bytes, then text: why it failed |
+ *
+ * Sleeping and doorbell have a cache line of their own: senders read it with each message.
+ */
+import { ApertureError } from './errors.js';
+import { FAILURES_WORD, PARTICIPANT_BYTES, PARTICIPANTS_OFFSET } from './header.js';
+import { kernelId, processStartTicks } from './kernel.js';
+import { native } from './native.js';
+
+const STATES = ['empty', 'attached', 'finalized', 'failed'] as const;
+export type ParticipantState = (typeof STATES)[number];
+
+const EMPTY = 0;
+const ATTACHED = 1;
+const FINALIZED = 2;
+const FAILED = 3;
+
+const PID_WORD = 4 / 4;
+const KERNEL_OFFSET = 8;
+const START_OFFSET = 16;
+/** Word of a record that says that its participant may sleep on its doorbell. */
+export const SLEEPING_WORD = 64 / 4;
+/** Word of a record that is rung. */
+export const DOORBELL_WORD = 68 / 4;
+const REASON_OFFSET = 128;
+const REASON_BYTES = PARTICIPANT_BYTES - REASON_OFFSET - 4;
+
+export interface Participant {
+  readonly index: number;
+  readonly state: ParticipantState;
+  readonly pid: number;
+  /** Equal for two participants of one kernel, which alone can wake each other by futex. */
+  readonly kernelId: bigint;
+  /** Why it failed, when its state is `failed`. */
+  readonly reason?: string;
+}
+
+export class Participants {
+  readonly capacity: number;
+  readonly #memory: ArrayBuffer;
+  /** The whole table and the header before it, as words: hot paths index it by `recordWord`. */
+  readonly words: Int32Array;
+
+  constructor(memory: ArrayBuffer, capacity: number) {
+    this.#memory = memory;
+    this.capacity = capacity;
+    this.words = new Int32Array(
+      memory,
+      0,
+      (PARTICIPANTS_OFFSET + capacity * PARTICIPANT_BYTES) / 4,
+    );
+  }
+
+  /** Index in `words` of the first word of a participant's record. */
+  recordWord(index: number): number {
+    if (!(Number.isInteger(index) && index >= 0 && index < this.capacity)) {
+      throw new ApertureError(
+        'ERR_APERTURE_PARTICIPANT',
+        `this aperture has room for participants 0 to ${this.capacity - 1}, not for ${index}`,
+        { operands: { index, capacity: this.capacity } },
+      );
+    }
+    return (PARTICIPANTS_OFFSET + index * PARTICIPANT_BYTES) / 4;
+  }
+
+  /**
+   * Takes the record for this process.
+   *
+   * @throws ApertureError `ERR_APERTURE_PARTICIPANT` when it is taken or out of range.
+   */
+  attach(index: number): void {
+    const record = this.recordWord(index);
+    const view = this.#view(record);
+    const before = Atomics.compareExchange(this.words, record, EMPTY, ATTACHED);
+    if (before !== EMPTY) {
+      throw new ApertureError(
+        'ERR_APERTURE_PARTICIPANT',
+        `participant ${index} is ${STATES[before]} already; each process of a job needs an index of its own`,
+        { operands: { index } },
+      );
+    }
+    this.words[record + PID_WORD] = process.pid;
+    view.setBigUint64(START_OFFSET, BigInt(processStartTicks('self') ?? 0), true);
+    // The kernel last: a record with a kernel is complete.
+    Atomics.store(new BigUint64Array(this.#memory, record * 4 + KERNEL_OFFSET, 1), 0, kernelId());
+  }
+
+  /** Says that this participant left in good order. */
+  finalize(index: number): void {
+    Atomics.compareExchange(this.words, this.recordWord(index), ATTACHED, FINALIZED);
+  }
+
+  /**
+   * Marks a participant as failed, unless it has finalized or failed before, and wakes all sleepers, so that
+   * those who wait for it learn why.
+   */
+  fail(index: number, reason: string): void {
+    const record = this.recordWord(index);
+    const state = Atomics.load(this.words, record);
+    if (state === FINALIZED || state === FAILED) return;
+    const text = Buffer.from(reason, 'utf8').subarray(0, REASON_BYTES);
+    new Uint8Array(this.#memory, record * 4 + REASON_OFFSET + 4, text.length).set(text);
+    this.words[record + REASON_OFFSET / 4] = text.length;
+    Atomics.store(this.words, record, FAILED);
+    Atomics.add(this.words, FAILURES_WORD, 1);
+    for (let other = 0; other < this.capacity; other++) this.ring(other);
+  }
+
+  /** How many participants were ever marked failed: changes when there is news. */
+  get failures(): number {
+    return Atomics.load(this.words, FAILURES_WORD);
+  }
+
+  state(index: number): ParticipantState {
+    return STATES[Atomics.load(this.words, this.recordWord(index))] ?? 'failed';
+  }
+
+  describe(index: number): Participant {
+    const record = this.recordWord(index);
+    const view = this.#view(record);
+    const state = this.state(index);
+    const described = {
+      index,
+      state,
+      pid: view.getInt32(PID_WORD * 4, true),
+      kernelId: view.getBigUint64(KERNEL_OFFSET, true),
+    };
+    if (state !== 'failed') return described;
+    const length = Math.min(Math.max(view.getInt32(REASON_OFFSET, true), 0), REASON_BYTES);
+    const text = Buffer.from(this.#memory, record * 4 + REASON_OFFSET + 4, length);
+    return { ...described, reason: text.toString('utf8') };
+  }
+
+  /** True once `attach` has been completed for that index. */
+  hasAttached(index: number): boolean {
+    return this.#view(this.recordWord(index)).getBigUint64(KERNEL_OFFSET, true) !== 0n;
+  }
+
+  /**
+   * Whether the process behind a participant runs. Exact within one kernel, where pid and start time name a
+   * process; for a participant in another kernel it says what the table says, which whoever started that
+   * participant keeps true by `fail`.
+   */
+  isAlive(index: number): boolean {
+    const { state, pid, kernelId: kernel } = this.describe(index);
+    if (state !== 'attached') return false;
+    if (kernel !== kernelId()) return true;
+    const started = this.#view(this.recordWord(index)).getBigUint64(START_OFFSET, true);
+    return BigInt(processStartTicks(pid) ?? -1) === started;
+  }
+
+  /** Moves a participant's doorbell on and wakes it if it sleeps in this kernel. */
+  ring(index: number): void {
+    const doorbell = this.recordWord(index) + DOORBELL_WORD;
+    Atomics.add(this.words, doorbell, 1);
+    native.wakeWord(this.#memory, doorbell * 4, 0x7fffffff);
+  }
+
+  #view(record: number): DataView {
+    return new DataView(this.#memory, record * 4, PARTICIPANT_BYTES);
+  }
+}
