@@ -15,8 +15,11 @@ export interface NativeMapping {
 }
 
 export interface LoopWatch {
-  /** Calls back once when the doorbell no longer has the value seen; keeps the loop alive until disarmed. */
-  arm(seen: number): void;
+  /**
+   * Calls back once when the doorbell no longer has the value seen, which it looks at least each `longestSleepMs`;
+   * keeps the loop alive until disarmed.
+   */
+  arm(seen: number, longestSleepMs: number): void;
   disarm(): void;
   close(): void;
 }

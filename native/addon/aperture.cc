@@ -218,7 +218,9 @@ class LoopWatch : public Napi::ObjectWrap<LoopWatch> {
   Napi::Value arm(const Napi::CallbackInfo& info) {
     if (!watch_) return throw_range_error(info.Env(), "the watch is closed");
     on_ring_.Ref(info.Env());
-    watch_->arm(info[0].As<Napi::Number>().Int32Value());
+    const double longest_sleep_ms = info[1].As<Napi::Number>().DoubleValue();
+    watch_->arm(info[0].As<Napi::Number>().Int32Value(),
+                static_cast<int64_t>(longest_sleep_ms * 1e6));
     return info.Env().Undefined();
   }
 

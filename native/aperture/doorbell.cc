@@ -1,7 +1,9 @@
 #include "aperture/doorbell.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <ctime>
 #include <utility>
 
 #include "aperture/futex.h"
@@ -10,9 +12,16 @@ namespace viaduct::aperture {
 
 namespace {
 
-// A bound on each sleep: a stop that comes between the check of stopping_ and the sleep is seen
-// after it.
-constexpr int64_t longest_sleep_ns = 100'000'000;
+constexpr int64_t first_sleep_ns = 100'000;
+
+// Sleeps at most duration_ns. A guest's kernel cannot sleep on a device mapping (EFAULT): it sleeps
+// blindly.
+void sleep_on(const std::atomic<int32_t>* doorbell, int32_t seen, int64_t duration_ns) {
+  if (futex_wait(doorbell, seen, duration_ns) != EFAULT) return;
+  const timespec duration{static_cast<time_t>(duration_ns / 1'000'000'000),
+                          static_cast<long>(duration_ns % 1'000'000'000)};
+  ::nanosleep(&duration, nullptr);
+}
 
 }  // namespace
 
@@ -31,8 +40,9 @@ DoorbellWatch::~DoorbellWatch() {
   thread_.join();
 }
 
-void DoorbellWatch::arm(int32_t seen) {
+void DoorbellWatch::arm(int32_t seen, int64_t longest_sleep_ns) {
   seen_.store(seen);
+  longest_sleep_ns_.store(longest_sleep_ns);
   command_.fetch_add(1);
   futex_wake(&command_, 1);
 }
@@ -46,8 +56,11 @@ void DoorbellWatch::run() {
       continue;
     }
     const int32_t seen = seen_.load();
+    const int64_t longest_ns = longest_sleep_ns_.load();
+    int64_t sleep_ns = std::min(first_sleep_ns, longest_ns);
     while (!stopping_.load() && command_.load() == command && doorbell_->load() == seen) {
-      futex_wait(doorbell_, seen, longest_sleep_ns);
+      sleep_on(doorbell_, seen, sleep_ns);
+      sleep_ns = std::min(sleep_ns * 2, longest_ns);
     }
     if (stopping_.load()) return;
     if (command_.load() != command) continue;

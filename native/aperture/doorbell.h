@@ -23,7 +23,8 @@ class DoorbellWatch {
   DoorbellWatch(const DoorbellWatch&) = delete;
   DoorbellWatch& operator=(const DoorbellWatch&) = delete;
 
-  void arm(int32_t seen);
+  // longest_sleep_ns bounds each sleep: for ringers in another kernel, who cannot wake this one.
+  void arm(int32_t seen, int64_t longest_sleep_ns);
 
  private:
   void run();
@@ -33,6 +34,7 @@ class DoorbellWatch {
   std::function<void()> on_ring_;
   std::atomic<int32_t> command_{0};  // counts arm() calls: the thread's own futex
   std::atomic<int32_t> seen_{0};
+  std::atomic<int64_t> longest_sleep_ns_{0};
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };

@@ -1,0 +1,147 @@
+/**
+ * Where the queues of the aperture channel stand.
+ *
+ * A block of the aperture holds one queue for each ordered pair of ranks, sender by sender. A queue is a ring of
+ * cells, one cache line each, and as many slots for payloads that do not fit into a cell: cell i has slot i, and a
+ * long payload goes on through the slots that follow, whose cells are then passed over. Only the sender writes to
+ * these; only the receiver writes to the line that says how far it has read. So no line is written by two, and a
+ * small message is one line that moves from one core to the other.
+ *
+ * A cell, as 32-bit words:
+ *
+ * | word | |
+ * | --- | --- |
+ * | 0 | stamp: number of the cell since the start, plus one; written last, so it says that the cell is ready |
+ * | 1 | kind of message in bits 0–7, context in bits 8–31 |
+ * | 2 | tag, or the name that the receiver of a reply knows |
+ * | 3, 4 | size in bytes, or offset of a fragment: low and high |
+ * | 5 | bytes to pass over at the start of the slot |
+ * | 6–15 | payload of up to 40 bytes, or fields of the kind |
+ */
+import type { Aperture } from '../../../aperture/index.js';
+import { PAGE_BYTES, ROOT_MPI } from '../../../aperture/header.js';
+import { MpiError } from '../../errors.js';
+
+const MAGIC = 0x3149504d; // "MPI1"
+const HEADER_BYTES = 4096;
+const MAGIC_WORD = 0;
+const SIZE_WORD = 1;
+const CELLS_WORD = 2;
+const SLOT_WORD = 3;
+
+export const CELL_WORDS = 16;
+export const CELL_BYTES = CELL_WORDS * 4;
+export const INLINE_BYTES = 40;
+
+export const STAMP = 0;
+export const KIND = 1;
+export const TAG = 2;
+export const SIZE_LOW = 3;
+export const SIZE_HIGH = 4;
+export const SHIFT = 5;
+export const INLINE = 6;
+
+/** Before the cells: a line that the receiver writes, and one that the sender writes. */
+const CONTROL_BYTES = 128;
+export const CONSUMED = 0;
+/** Not 0 while the sender waits for room: the receiver then rings its doorbell when it makes some. */
+export const ROOM_WANTED = 16;
+
+/**
+ * Slots are this much longer than a power of two: neighbours then do not compete for the same sets of a cache, and a
+ * payload can be shifted by a line within its slot (see copy.ts).
+ */
+const SLOT_SLACK_BYTES = 128;
+
+export interface QueueGeometry {
+  readonly ranks: number;
+  readonly cells: number;
+  readonly slotBytes: number;
+}
+
+export interface QueuePlace {
+  /** Byte offsets from the start of the aperture. */
+  readonly control: number;
+  readonly cells: number;
+  readonly slots: number;
+}
+
+/** Queue sizes for a job: long queues for few ranks, shorter ones for many, whose squares add up. */
+export function geometryFor(ranks: number): QueueGeometry {
+  if (ranks <= 8) return { ranks, cells: 256, slotBytes: 2048 + SLOT_SLACK_BYTES };
+  if (ranks <= 32) return { ranks, cells: 128, slotBytes: 1024 + SLOT_SLACK_BYTES };
+  return { ranks, cells: 64, slotBytes: 512 + SLOT_SLACK_BYTES };
+}
+
+/** Bytes that a message may have to be sent whole, or a fragment: an eighth of the queue. */
+export function longestPayload(geometry: QueueGeometry): number {
+  return ((geometry.cells / 8) * (geometry.slotBytes - SLOT_SLACK_BYTES)) | 0;
+}
+
+function queueBytes(geometry: QueueGeometry): number {
+  const bytes = CONTROL_BYTES + geometry.cells * (CELL_BYTES + geometry.slotBytes);
+  return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
+}
+
+function blockBytes(geometry: QueueGeometry): number {
+  return HEADER_BYTES + geometry.ranks * geometry.ranks * queueBytes(geometry);
+}
+
+/** Bytes of blocks that an aperture needs for message passing among `ranks` ranks. */
+export function apertureSizeBytes(ranks: number): number {
+  return blockBytes(geometryFor(ranks));
+}
+
+/** Makes the queues in a new aperture, before any rank attaches. */
+export function formatAperture(aperture: Aperture, ranks: number): void {
+  const geometry = geometryFor(ranks);
+  const sizeBytes = blockBytes(geometry);
+  const { offset, buffer } = aperture.allocate(sizeBytes);
+  const header = new Int32Array(buffer, 0, 4);
+  header[SIZE_WORD] = ranks;
+  header[CELLS_WORD] = geometry.cells;
+  header[SLOT_WORD] = geometry.slotBytes;
+  header[MAGIC_WORD] = MAGIC;
+  aperture.setRoot(ROOT_MPI, { offset, sizeBytes });
+}
+
+export class Layout {
+  readonly geometry: QueueGeometry;
+  readonly #base: number;
+
+  /** @throws MpiError `ERR_MPI_LAYOUT` when the aperture holds no queues for this number of ranks. */
+  constructor(aperture: Aperture, ranks: number) {
+    const wrong = (why: string): MpiError =>
+      new MpiError(
+        'ERR_MPI_LAYOUT',
+        `init: the aperture ${aperture.path} ${why}; start all ranks by one \`viaduct run\``,
+        { call: 'init', operands: { path: aperture.path, ranks } },
+      );
+    const root = aperture.root(ROOT_MPI);
+    if (root === undefined) throw wrong('holds no message queues');
+    const header = new Int32Array(aperture.memory, root.offset, 4);
+    if (header[MAGIC_WORD] !== MAGIC) throw wrong('holds queues of another version of viaduct');
+    if (header[SIZE_WORD] !== ranks) {
+      throw wrong(`was made for ${header[SIZE_WORD]} ranks, not for ${ranks}`);
+    }
+    this.geometry = {
+      ranks,
+      cells: header[CELLS_WORD]!,
+      slotBytes: header[SLOT_WORD]!,
+    };
+    this.#base = root.offset;
+    if (
+      root.sizeBytes !== blockBytes(this.geometry) ||
+      root.offset + root.sizeBytes > aperture.sizeBytes
+    ) {
+      throw wrong('holds queues whose sizes contradict each other');
+    }
+  }
+
+  queue(from: number, to: number): QueuePlace {
+    const { ranks, cells } = this.geometry;
+    const start = this.#base + HEADER_BYTES + (from * ranks + to) * queueBytes(this.geometry);
+    const firstCell = start + CONTROL_BYTES;
+    return { control: start, cells: firstCell, slots: firstCell + cells * CELL_BYTES };
+  }
+}

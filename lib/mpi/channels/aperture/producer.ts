@@ -1,0 +1,201 @@
+/** The sending end of a queue: writes cells and payloads, knows how much room there is. */
+import type { Memory } from '../../memory.js';
+import { ALIAS_FROM_BYTES, aliases, copyBulk, copyOut, LINE_BYTES, type Window } from './copy.js';
+import {
+  CELL_WORDS,
+  CONSUMED,
+  INLINE,
+  INLINE_BYTES,
+  KIND,
+  type QueueGeometry,
+  type QueuePlace,
+  ROOM_WANTED,
+  SHIFT,
+  SIZE_HIGH,
+  SIZE_LOW,
+  STAMP,
+  TAG,
+} from './layout.js';
+
+const TWO_TO_32 = 2 ** 32;
+
+/** Kind of a cell that says no more than that the queue goes on at its start. */
+export const SKIP = 0;
+
+export class Producer {
+  readonly #window: Window;
+  readonly #words: Int32Array;
+  readonly #firstCell: number;
+  readonly #firstSlot: number;
+  readonly #control: number;
+  readonly #cells: number;
+  readonly #slotBytes: number;
+  /** Cells used since the start, modulo 2^32. */
+  #cell = 0;
+  /** How far the receiver has read, when last looked at. */
+  #consumed = 0;
+  #roomWanted = false;
+
+  constructor(window: Window, place: QueuePlace, geometry: QueueGeometry) {
+    this.#window = window;
+    this.#words = window.words;
+    this.#firstCell = place.cells / 4;
+    this.#firstSlot = place.slots;
+    this.#control = place.control / 4;
+    this.#cells = geometry.cells;
+    this.#slotBytes = geometry.slotBytes;
+  }
+
+  /** Places a whole message; false when there is no room for it now. */
+  tryMessage(kind: number, context: number, tag: number, memory: Memory): boolean {
+    const length = memory.byteLength;
+    const words = this.#words;
+    if (length <= INLINE_BYTES) {
+      const index = this.#claim(1);
+      if (index < 0) return false;
+      const cell = this.#firstCell + index * CELL_WORDS;
+      words[cell + KIND] = kind | (context << 8);
+      words[cell + TAG] = tag;
+      words[cell + SIZE_LOW] = length;
+      copyOut(this.#window, (cell + INLINE) << 2, memory);
+      this.#publish(cell, 1);
+      return true;
+    }
+    const slots = this.#slotsFor(length);
+    const index = this.#claim(slots);
+    if (index < 0) return false;
+    const cell = this.#firstCell + index * CELL_WORDS;
+    const place = this.#place(index, length, length < ALIAS_FROM_BYTES ? 0 : memory.pageOffset);
+    words[cell + KIND] = kind | (context << 8);
+    words[cell + TAG] = tag;
+    words[cell + SIZE_LOW] = length;
+    words[cell + SHIFT] = place - this.#slot(index);
+    copyOut(this.#window, place, memory);
+    this.#publish(cell, slots);
+    return true;
+  }
+
+  /** Announces a message whose bytes the receiver asks for, or takes itself at `address`. */
+  tryAnnouncement(
+    kind: number,
+    context: number,
+    tag: number,
+    byteLength: number,
+    sendId: number,
+    address: number,
+  ): boolean {
+    const index = this.#claim(1);
+    if (index < 0) return false;
+    const cell = this.#firstCell + index * CELL_WORDS;
+    const words = this.#words;
+    words[cell + KIND] = kind | (context << 8);
+    words[cell + TAG] = tag;
+    putLong(words, cell + SIZE_LOW, byteLength);
+    words[cell + INLINE] = sendId;
+    putLong(words, cell + INLINE + 1, address);
+    this.#publish(cell, 1);
+    return true;
+  }
+
+  /** A reply about a message that the receiver of this cell knows by `id`. */
+  tryReply(kind: number, id: number, argument: number): boolean {
+    const index = this.#claim(1);
+    if (index < 0) return false;
+    const cell = this.#firstCell + index * CELL_WORDS;
+    this.#words[cell + KIND] = kind;
+    this.#words[cell + TAG] = id;
+    this.#words[cell + INLINE] = argument;
+    this.#publish(cell, 1);
+    return true;
+  }
+
+  /** One fragment of a large message, from `offset` on; false when there is no room now. */
+  tryFragment(kind: number, id: number, memory: Memory, offset: number, length: number): boolean {
+    const slots = this.#slotsFor(length);
+    const index = this.#claim(slots);
+    if (index < 0) return false;
+    const cell = this.#firstCell + index * CELL_WORDS;
+    const source = memory.pageOffset + offset;
+    const place = this.#place(index, length, source);
+    copyBulk(
+      this.#window.bytes,
+      place,
+      memory.bytes.subarray(offset, offset + length),
+      aliases(place, source, length),
+    );
+    const words = this.#words;
+    words[cell + KIND] = kind;
+    words[cell + TAG] = id;
+    putLong(words, cell + SIZE_LOW, offset);
+    words[cell + SHIFT] = place - this.#slot(index);
+    words[cell + INLINE] = length;
+    this.#publish(cell, slots);
+    return true;
+  }
+
+  #slotsFor(length: number): number {
+    return ((length + LINE_BYTES + this.#slotBytes - 1) / this.#slotBytes) | 0;
+  }
+
+  #slot(index: number): number {
+    return this.#firstSlot + index * this.#slotBytes;
+  }
+
+  /** Where a payload goes: at the start of its slot, or a line further on if the copy is a quick one there only. */
+  #place(index: number, length: number, source: number): number {
+    const slot = this.#slot(index);
+    return aliases(slot, source, length) ? slot + LINE_BYTES : slot;
+  }
+
+  /**
+   * Index of the first of `count` cells in a row, or -1 when the receiver has not freed them yet. At the end of the
+   * ring, where fewer than that are left, a cell tells the receiver to go on at the start.
+   */
+  #claim(count: number): number {
+    const index = this.#cell & (this.#cells - 1);
+    const left = this.#cells - index;
+    const needed = count <= left ? count : left + count;
+    if (((this.#cell - this.#consumed) | 0) + needed > this.#cells) {
+      this.#look();
+      if (((this.#cell - this.#consumed) | 0) + needed > this.#cells) return -1;
+    }
+    if (count <= left) return index;
+    const cell = this.#firstCell + index * CELL_WORDS;
+    this.#words[cell + KIND] = SKIP;
+    this.#publish(cell, left);
+    return 0;
+  }
+
+  /**
+   * Reads how far the receiver is. It is told before that room is wanted: either this sees what it has freed, or it
+   * sees the wish when it frees some.
+   */
+  #look(): void {
+    const words = this.#words;
+    if (!this.#roomWanted) {
+      this.#roomWanted = true;
+      Atomics.store(words, this.#control + ROOM_WANTED, 1);
+    }
+    this.#consumed = Atomics.load(words, this.#control + CONSUMED);
+  }
+
+  #publish(cell: number, count: number): void {
+    if (this.#roomWanted) {
+      this.#roomWanted = false;
+      Atomics.store(this.#words, this.#control + ROOM_WANTED, 0);
+    }
+    const stamp = (this.#cell + 1) | 0;
+    this.#cell = (this.#cell + count) | 0;
+    Atomics.store(this.#words, cell + STAMP, stamp);
+  }
+}
+
+function putLong(words: Int32Array, at: number, value: number): void {
+  words[at] = value | 0;
+  words[at + SIZE_HIGH - SIZE_LOW] = (value / TWO_TO_32) | 0;
+}
+
+/** A number of up to 53 bits from two words. */
+export function getLong(words: Int32Array, at: number): number {
+  return words[at + SIZE_HIGH - SIZE_LOW]! * TWO_TO_32 + (words[at]! >>> 0);
+}

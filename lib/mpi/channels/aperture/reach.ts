@@ -1,0 +1,67 @@
+/** What this process can do to a peer besides the aperture: wake it, and read its memory. */
+import type { Aperture } from '../../../aperture/index.js';
+import { addressOf } from '../../../aperture/address.js';
+import { loadOrdered } from '../../../aperture/ordered.js';
+import { DOORBELL_WORD, SLEEPING_WORD } from '../../../aperture/participants.js';
+import { readProcess } from '../../../aperture/process-copy.js';
+import { wakeDoorbell } from '../../../aperture/waiting.js';
+import type { Memory } from '../../memory.js';
+import type { Reach } from './peer.js';
+
+export class PeerReach implements Reach {
+  readonly #aperture: Aperture;
+  readonly #rank: number;
+  readonly #words: Int32Array;
+  readonly #sleeping: number;
+  readonly #doorbell: number;
+  readonly #kernel: bigint;
+  readonly #mayRead: boolean;
+  /** Undefined until the peer has attached. */
+  #isLocal: boolean | undefined;
+  #pid = 0;
+  #cannotRead = false;
+
+  /** @param mayRead false keeps the single copy off, for tests of the other protocol. */
+  constructor(aperture: Aperture, rank: number, kernel: bigint, mayRead: boolean) {
+    this.#aperture = aperture;
+    this.#rank = rank;
+    this.#words = aperture.participants.words;
+    const record = aperture.participants.recordWord(rank);
+    this.#sleeping = record + SLEEPING_WORD;
+    this.#doorbell = record + DOORBELL_WORD;
+    this.#kernel = kernel;
+    this.#mayRead = mayRead;
+  }
+
+  wake(): void {
+    if (loadOrdered(this.#words, this.#sleeping) === 0) return;
+    Atomics.add(this.#words, this.#doorbell, 1);
+    if (this.isLocal) wakeDoorbell(this.#aperture, this.#doorbell);
+  }
+
+  addressOf(memory: Memory): number {
+    return this.#mayRead && this.isLocal ? addressOf(memory.bytes) : 0;
+  }
+
+  read(address: number, memory: Memory, length: number): boolean {
+    if (!this.#mayRead || this.#cannotRead || !this.isLocal) return false;
+    if (readProcess(this.#pid, address, memory.bytes, length)) return true;
+    // No rights, or a pid of another namespace: the pipelined way works all the same.
+    this.#cannotRead = true;
+    return false;
+  }
+
+  /** Whether the peer runs on this kernel; false as long as that is not known. */
+  get isLocal(): boolean {
+    if (this.#isLocal === undefined && this.#aperture.participants.hasAttached(this.#rank)) {
+      const { kernelId, pid } = this.#aperture.participants.describe(this.#rank);
+      this.#isLocal = kernelId === this.#kernel;
+      this.#pid = pid;
+    }
+    return this.#isLocal === true;
+  }
+
+  get isKnown(): boolean {
+    return this.isLocal || this.#isLocal !== undefined;
+  }
+}

@@ -1,0 +1,215 @@
+/** Joins this process to its job, and lets it leave. */
+import { Aperture } from '../aperture/index.js';
+import { kernelId } from '../aperture/kernel.js';
+import { allowReader } from '../aperture/process-copy.js';
+import { AperturePeer } from './channels/aperture/peer.js';
+import { Consumer } from './channels/aperture/consumer.js';
+import { Layout, longestPayload } from './channels/aperture/layout.js';
+import { Producer } from './channels/aperture/producer.js';
+import { PeerReach } from './channels/aperture/reach.js';
+import type { Peer } from './channels/channel.js';
+import { SelfPeer } from './channels/self.js';
+import { Communicator } from './communicator.js';
+import { Engine, type FailureSource } from './engine.js';
+import { MpiError } from './errors.js';
+import { Incoming } from './incoming.js';
+import { Waiter } from './waiter.js';
+
+/** Messages up to this size are sent whole, where the queues are large enough. */
+const EAGER_BYTES = 16384;
+const FRAGMENT_BYTES = 32768;
+const WORLD_CONTEXT = 0;
+
+/** The variables by which a launcher tells a process who it is. */
+interface Environment {
+  readonly rank: number;
+  readonly size: number;
+  readonly oversubscribed: boolean;
+  readonly launcherPid: number | undefined;
+}
+
+/**
+ * This process's part in a job.
+ *
+ * ```ts
+ * import { init } from 'viaduct/mpi';
+ *
+ * await using job = await init();
+ * console.log(`rank ${job.world.rank} of ${job.world.size}`);
+ * ```
+ */
+export interface Job {
+  /** All ranks of the job. */
+  readonly world: Communicator;
+  /** The memory that the ranks on this host share; undefined for a program that runs alone. */
+  readonly aperture: Aperture | undefined;
+  /**
+   * Leaves the job (MPI_Finalize): waits until all ranks do, then closes the aperture. Every rank calls it, at the
+   * latest by itself when the event loop has nothing more to do. Calling it twice is harmless.
+   *
+   * @throws MpiError `ERR_MPI_RANK_FAILED` when a rank is gone that should have come here too.
+   */
+  readonly finalize: () => Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+let joined = false;
+
+/**
+ * Joins the job that this process was started for; by `viaduct run -n N -- node app.js` it is one of N ranks, by
+ * `node app.js` a world of one.
+ *
+ * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAYOUT`; ApertureError when
+ *   the job's aperture is missing, foreign or taken.
+ */
+// eslint-disable-next-line @typescript-eslint/require-await -- joining over a network will wait
+export async function init(): Promise<Job> {
+  if (joined) {
+    throw new MpiError(
+      'ERR_MPI_STATE',
+      'init: this process has joined its job already; keep the job that the first call returned',
+      { call: 'init' },
+    );
+  }
+  const environment = readEnvironment(process.env);
+  const job = environment === undefined ? joinAlone() : join(environment);
+  joined = true;
+  return job;
+}
+
+function readEnvironment(env: NodeJS.ProcessEnv): Environment | undefined {
+  const rank = env['VIADUCT_RANK'];
+  const size = env['VIADUCT_SIZE'];
+  if (rank === undefined && size === undefined) return undefined;
+  const number = (text: string | undefined): number =>
+    text !== undefined && /^\d+$/.test(text) ? Number(text) : NaN;
+  if (!(number(size) >= 1 && number(rank) < number(size))) {
+    throw new MpiError(
+      'ERR_MPI_ENVIRONMENT',
+      `init: VIADUCT_RANK=${rank ?? ''} and VIADUCT_SIZE=${size ?? ''} name no rank of a job; ` +
+        'leave them to `viaduct run`, or unset both',
+      { call: 'init', operands: { rank, size } },
+    );
+  }
+  const launcherPid = number(env['VIADUCT_LAUNCHER_PID']);
+  return {
+    rank: number(rank),
+    size: number(size),
+    oversubscribed: env['VIADUCT_OVERSUBSCRIBED'] === '1',
+    launcherPid: Number.isNaN(launcherPid) ? undefined : launcherPid,
+  };
+}
+
+function joinAlone(): Job {
+  const incoming = new Incoming(1);
+  const waiter = new Waiter(undefined, 0, { oversubscribed: true, allLocal: () => true });
+  const nobody: FailureSource = { failures: 0, failed: () => [] };
+  const self = new SelfPeer(0, incoming, EAGER_BYTES);
+  return makeJob(new Engine(0, [self], [], incoming, waiter, nobody), undefined);
+}
+
+function join(environment: Environment): Job {
+  const { rank, size, oversubscribed, launcherPid } = environment;
+  const aperture = Aperture.open();
+  try {
+    const layout = new Layout(aperture, size);
+    if (launcherPid !== undefined) allowReader(launcherPid);
+    aperture.attach(rank);
+    return makeJob(makeEngine(aperture, layout, rank, size, oversubscribed), aperture);
+  } catch (error) {
+    aperture.close();
+    throw error;
+  }
+}
+
+function makeEngine(
+  aperture: Aperture,
+  layout: Layout,
+  rank: number,
+  size: number,
+  oversubscribed: boolean,
+): Engine {
+  const incoming = new Incoming(size);
+  const { geometry } = layout;
+  const window = {
+    words: new Int32Array(aperture.memory),
+    bytes: new Uint8Array(aperture.memory),
+  };
+  const thresholds = {
+    eagerBytes: Math.min(EAGER_BYTES, longestPayload(geometry)),
+    fragmentBytes: Math.min(FRAGMENT_BYTES, longestPayload(geometry)),
+  };
+  const mayRead = process.env['VIADUCT_SINGLE_COPY'] !== '0';
+  const kernel = kernelId();
+  const peers: Peer[] = [];
+  const remote: AperturePeer[] = [];
+  const reaches: PeerReach[] = [];
+  for (let other = 0; other < size; other++) {
+    if (other === rank) {
+      peers.push(new SelfPeer(rank, incoming, thresholds.eagerBytes));
+      continue;
+    }
+    const reach = new PeerReach(aperture, other, kernel, mayRead);
+    const peer = new AperturePeer(
+      other,
+      new Producer(window, layout.queue(rank, other), geometry),
+      new Consumer(window, layout.queue(other, rank), geometry),
+      window.words,
+      incoming,
+      reach,
+      thresholds,
+    );
+    peers.push(peer);
+    remote.push(peer);
+    reaches.push(reach);
+  }
+  let allLocal: boolean | undefined;
+  const waiter = new Waiter(aperture, rank, {
+    oversubscribed,
+    allLocal: () => {
+      if (allLocal === undefined && reaches.every((reach) => reach.isKnown)) {
+        allLocal = reaches.every((reach) => reach.isLocal);
+      }
+      return allLocal === true;
+    },
+  });
+  return new Engine(rank, peers, remote, incoming, waiter, failuresOf(aperture, size));
+}
+
+function failuresOf(aperture: Aperture, size: number): FailureSource {
+  const { participants } = aperture;
+  return {
+    get failures() {
+      return participants.failures;
+    },
+    failed() {
+      const failed = [];
+      for (let rank = 0; rank < size; rank++) {
+        const { state, reason = 'no reason is known' } = participants.describe(rank);
+        if (state === 'failed') failed.push({ rank, reason });
+      }
+      return failed;
+    },
+  };
+}
+
+function makeJob(engine: Engine, aperture: Aperture | undefined): Job {
+  const world = new Communicator(engine, WORLD_CONTEXT);
+  let leaving: Promise<void> | undefined;
+  const leave = async (): Promise<void> => {
+    process.off('beforeExit', onBeforeExit);
+    try {
+      await world.barrier();
+      aperture?.participants.finalize(engine.rank);
+    } finally {
+      engine.close();
+      aperture?.close();
+    }
+  };
+  const finalize = (): Promise<void> => (leaving ??= leave());
+  const onBeforeExit = (): void => {
+    void finalize();
+  };
+  process.on('beforeExit', onBeforeExit);
+  return { world, aperture, finalize, [Symbol.asyncDispose]: finalize };
+}

@@ -1,0 +1,103 @@
+/** A user's memory as the channels copy it: the same bytes under the views that copy them fastest. */
+import { addressOf } from '../aperture/address.js';
+import { MpiError } from './errors.js';
+
+/** What a message can be sent from and received into. */
+export type MessageBuffer = ArrayBufferView | ArrayBuffer | SharedArrayBuffer;
+
+const PAGE_BYTES = 4096;
+
+export class Memory {
+  readonly bytes: Uint8Array;
+  /** The same memory as 32-bit words where it is aligned to them; the last 1 to 3 bytes are left out. */
+  readonly words: Int32Array | undefined;
+  readonly byteLength: number;
+
+  constructor(buffer: ArrayBuffer | SharedArrayBuffer, byteOffset: number, byteLength: number) {
+    this.bytes = new Uint8Array(buffer, byteOffset, byteLength);
+    this.words =
+      byteOffset % 4 === 0 ? new Int32Array(buffer, byteOffset, byteLength >> 2) : undefined;
+    this.byteLength = byteLength;
+  }
+
+  #pageOffset = -1;
+
+  /** Where the memory begins within its page, for the choice of a copy. */
+  get pageOffset(): number {
+    if (this.#pageOffset < 0) this.#pageOffset = addressOf(this.bytes) % PAGE_BYTES;
+    return this.#pageOffset;
+  }
+
+  /** False once the buffer was detached, transferred or shrunk under an operation that uses it. */
+  get isWhole(): boolean {
+    return this.bytes.length === this.byteLength;
+  }
+}
+
+/** Stands in for no memory: a message of no bytes. */
+export const NO_MEMORY = new Memory(new ArrayBuffer(0), 0, 0);
+
+const known = new WeakMap<object, Memory>();
+
+/** Buffers up to this size may outlive their last use by one operation, for a quicker look-up. */
+const REMEMBERED_BYTES = 65536;
+
+/** Finds the Memory of a buffer; makes it when a buffer object is first seen. */
+export class MemoryCache {
+  #buffer: MessageBuffer | undefined;
+  #memory = NO_MEMORY;
+
+  /** @throws MpiError `ERR_MPI_BUFFER` when it is no buffer, or a detached one. */
+  of(buffer: MessageBuffer, call: string): Memory {
+    // Not by the buffer's own byteLength, a getter that costs more than the rest of a small message.
+    if (buffer === this.#buffer && this.#memory.isWhole) return this.#memory;
+    return this.#find(buffer, call);
+  }
+
+  #find(buffer: MessageBuffer, call: string): Memory {
+    let memory = known.get(buffer);
+    if (memory === undefined || !memory.isWhole) {
+      memory = describe(buffer, call);
+      // The size of a view of a resizable buffer may follow the buffer's.
+      if (isResizable(buffer)) return memory;
+      known.set(buffer, memory);
+    }
+    if (memory.byteLength <= REMEMBERED_BYTES) {
+      this.#buffer = buffer;
+      this.#memory = memory;
+    }
+    return memory;
+  }
+}
+
+function isResizable(buffer: MessageBuffer): boolean {
+  const store: object = ArrayBuffer.isView(buffer) ? buffer.buffer : buffer;
+  return (
+    ('resizable' in store && store.resizable === true) ||
+    ('growable' in store && store.growable === true)
+  );
+}
+
+function describe(buffer: MessageBuffer, call: string): Memory {
+  try {
+    if (ArrayBuffer.isView(buffer)) {
+      return new Memory(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+    }
+    if (buffer instanceof ArrayBuffer || buffer instanceof SharedArrayBuffer) {
+      return new Memory(buffer, 0, buffer.byteLength);
+    }
+  } catch (cause) {
+    throw new MpiError(
+      'ERR_MPI_BUFFER',
+      `${call}: this buffer is detached: it was transferred to another thread or closed; send from memory that ` +
+        'this thread owns',
+      { call, cause },
+    );
+  }
+  throw new MpiError(
+    'ERR_MPI_BUFFER',
+    `${call}: a message is sent from and received into a typed array, a Buffer, a DataView or an ArrayBuffer, ` +
+      `not ${buffer === null ? 'null' : typeof buffer}`,
+    { call, operands: { buffer } },
+  );
+}

@@ -1,0 +1,124 @@
+/**
+ * How a rank waits: it looks again and again for a while, then yields the processor, then sleeps until a sender rings
+ * its doorbell. Between kernels nobody can wake it, so there it sleeps for short, growing times.
+ *
+ * A sleeper loses no wake-up: it says that it sleeps, and looks once more before it does; a sender publishes first and
+ * looks for sleepers after. Both are sequentially consistent, so one of the two sees the other.
+ */
+import type { Aperture } from '../aperture/index.js';
+import { DOORBELL_WORD, SLEEPING_WORD } from '../aperture/participants.js';
+import { waitOnDoorbell, yieldProcessor } from '../aperture/waiting.js';
+
+export interface WaiterOptions {
+  /** More ranks than processors: yield at once, since whoever we wait for needs this one. */
+  readonly oversubscribed: boolean;
+  /** Whether all ranks run on this kernel, known once all have attached. */
+  readonly allLocal: () => boolean;
+}
+
+/** Polls between two looks at the clock: some microseconds. */
+const POLLS_PER_LOOK = 256;
+/** Time spent polling before the first sleep. */
+const SPIN_MS = 2;
+const YIELDS_WHEN_OVERSUBSCRIBED = 16;
+/** A sleep within one kernel ends by the doorbell; this bound is a safety net. */
+const LOCAL_SLEEP_MS = 100;
+const FIRST_BACK_OFF_MS = 0.05;
+const LAST_BACK_OFF_MS = 5;
+/** The same for an event loop, where each look costs more. */
+const LOOP_BACK_OFF_MS = 10;
+
+export class Waiter {
+  readonly #aperture: Aperture | undefined;
+  readonly #words: Int32Array;
+  readonly #sleeping: number;
+  readonly #doorbell: number;
+  readonly #options: WaiterOptions;
+  #polls = 0;
+  #yields = 0;
+  #since = 0;
+  #backOffMs = FIRST_BACK_OFF_MS;
+  /** Sleepers of this rank: a blocking call, and the event loop's watch beneath it. */
+  #sleepers = 0;
+
+  constructor(aperture: Aperture | undefined, rank: number, options: WaiterOptions) {
+    this.#aperture = aperture;
+    this.#options = options;
+    if (aperture === undefined) {
+      this.#words = new Int32Array(0);
+      this.#sleeping = 0;
+      this.#doorbell = 0;
+    } else {
+      const record = aperture.participants.recordWord(rank);
+      this.#words = aperture.participants.words;
+      this.#sleeping = record + SLEEPING_WORD;
+      this.#doorbell = record + DOORBELL_WORD;
+    }
+  }
+
+  get oversubscribed(): boolean {
+    return this.#options.oversubscribed;
+  }
+
+  /** How long the event loop may sleep without looking. */
+  get longestSleepMs(): number {
+    return this.#options.allLocal() ? LOCAL_SLEEP_MS : LOOP_BACK_OFF_MS;
+  }
+
+  /** Something moved, or a wait begins: be quick again. */
+  begin(): void {
+    this.#polls = 0;
+    this.#yields = 0;
+    this.#since = 0;
+    this.#backOffMs = FIRST_BACK_OFF_MS;
+  }
+
+  /** Counts a poll that found nothing; true when it is time to `rest`. */
+  isImpatient(): boolean {
+    return ++this.#polls >= POLLS_PER_LOOK || this.#options.oversubscribed;
+  }
+
+  /** Gives the processor away for as long as the wait so far suggests; looks once more, by `poll`, before a sleep. */
+  rest(poll: () => boolean): void {
+    this.#polls = 0;
+    if (this.#options.oversubscribed) {
+      if (this.#yields++ < YIELDS_WHEN_OVERSUBSCRIBED) {
+        yieldProcessor();
+        return;
+      }
+    } else {
+      const now = performance.now();
+      if (this.#since === 0) this.#since = now;
+      if (now - this.#since < SPIN_MS) return;
+    }
+    const seen = this.announceSleep();
+    if (!poll()) {
+      waitOnDoorbell(this.#aperture!, this.#doorbell, seen, this.#sleepMs());
+    }
+    this.endSleep();
+  }
+
+  /** Says that this rank may sleep; returns the doorbell's value to sleep on. The caller then looks once more. */
+  announceSleep(): number {
+    this.#sleepers++;
+    const seen = Atomics.load(this.#words, this.#doorbell);
+    Atomics.store(this.#words, this.#sleeping, 1);
+    return seen;
+  }
+
+  endSleep(): void {
+    if (--this.#sleepers === 0) Atomics.store(this.#words, this.#sleeping, 0);
+  }
+
+  /** Calls back on the event loop when the doorbell rings, or between kernels when it is time to look. */
+  watch(onRing: () => void): ReturnType<Aperture['watchDoorbell']> {
+    return this.#aperture!.watchDoorbell(this.#doorbell * 4, onRing);
+  }
+
+  #sleepMs(): number {
+    if (this.#options.allLocal()) return LOCAL_SLEEP_MS;
+    const now = this.#backOffMs;
+    this.#backOffMs = Math.min(now * 2, LAST_BACK_OFF_MS);
+    return now;
+  }
+}
