@@ -1,8 +1,12 @@
 // Runs the compiled tap test files by plain node, one at a time, and counts their tests.
 // Usage: node .ci/tap-suite.js [PART OF A FILE'S NAME]...
 import { spawn } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+
+import { TapReader } from './tap-reader.js';
 
 /** tap ends a file that takes longer, and names the test that was running. */
 const fileSeconds = 120;
@@ -11,109 +15,55 @@ const silenceMs = (fileSeconds + 30) * 1000;
 /** So long may what a test stopped take to be gone, and a file to end after its last test. */
 const lingerMs = 3000;
 
-const topLevel = 'its top level';
-
-/** Reads the TAP of one file: its top-level points are its tests. */
-class TapReader {
-  counts = { passed: 0, failed: 0, skipped: 0 };
-  skips = [];
-  lines = [];
-  running = topLevel;
-  /** Whether tap has printed its summary: nothing remains but to end. */
-  finished = false;
-  #planned;
-  #points = 0;
-  #diagnosticIndent = -1;
-
-  read(line) {
-    this.lines.push(line);
-    if (this.#inDiagnostic(line)) return;
-    const started = /^# Subtest: (.*)$/.exec(line)?.[1];
-    if (started !== undefined) this.running = `"${started}"`;
-    const [, planned, skipAll] = /^1\.\.(\d+)(?:\s*# *(.*))?$/.exec(line) ?? [];
-    if (planned !== undefined) {
-      this.#planned = Number(planned);
-      if (planned === '0' && !/^(no tests found)?$/.test(skipAll ?? '')) {
-        this.#skip('the whole file', skipAll);
-        this.counts.skipped += 1;
-      }
-    }
-    this.finished ||= /^# time=/.test(line);
-    const [, indent, not, title, kind, reason] =
-      /^(\s*)(not )?ok \d+(?: - )?(.*?)(?: # (SKIP|TODO)\b:? ?(.*?))?(?: # time=.*)?$/i.exec(
-        line,
-      ) ?? [];
-    if (title === undefined) return;
-    if (kind !== undefined) this.#skip(title, reason, kind);
-    if (indent !== '') return;
-    this.running = topLevel;
-    this.#points += 1;
-    if (kind === undefined) this.counts[not === undefined ? 'passed' : 'failed'] += 1;
-    else this.counts.skipped += 1;
-  }
-
-  /** What is wrong with the output as a whole. */
-  get complaint() {
-    if (this.#planned === undefined) return `ended while running ${this.running}`;
-    if (this.#planned !== this.#points) return 'did not run the tests that it planned';
-    if (this.#points === 0 && this.counts.skipped === 0) return 'has no tests';
-    return undefined;
-  }
-
-  #skip(title, reason, kind = 'SKIP') {
-    this.skips.push(`${kind.toLowerCase()}    ${title}: ${reason || 'NO REASON GIVEN'}`);
-  }
-
-  #inDiagnostic(line) {
-    const text = line.trim();
-    const indent = line.length - line.trimStart().length;
-    if (this.#diagnosticIndent >= 0) {
-      if (text === '...' && indent === this.#diagnosticIndent) this.#diagnosticIndent = -1;
-      return true;
-    }
-    if (text === '---') this.#diagnosticIndent = indent;
-    return this.#diagnosticIndent >= 0;
-  }
-}
-
-/** Command lines of the processes in a process group, those that ended aside. */
-function processesOf(group) {
+/** The processes that a file started: those of its group, or with its mark in the environment. */
+function processesOf(group, mark) {
   const found = [];
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
       const [state, , processGroup] = readFileSync(`/proc/${pid}/stat`, 'utf8')
         .replace(/^.*\) /s, '')
         .split(' ');
-      if (Number(processGroup) !== group || state === 'Z') continue;
-      found.push(readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim());
+      if (state === 'Z' || state === 'X') continue;
+      if (Number(processGroup) === group || readFileSync(`/proc/${pid}/environ`).includes(mark)) {
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+        found.push({ pid: Number(pid), command });
+      }
     } catch (error) {
-      // It ended while it was looked at.
-      if (error.code !== 'ENOENT' && error.code !== 'ESRCH') throw error;
+      // It ended while it was looked at, or is another user's.
+      if (!['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(error.code)) throw error;
     }
   }
   return found;
 }
 
-function killGroup(group) {
+function kill(pid) {
   try {
-    process.kill(-group, 'SIGKILL');
+    process.kill(pid, 'SIGKILL');
   } catch (error) {
     if (error.code !== 'ESRCH') throw error;
   }
 }
 
-/** Runs one file in a process group of its own, so that all it starts can be found and ended. */
+/** Runs one file in a process group and a temporary folder of its own: what it leaves is found. */
 async function runFile(file) {
   const reader = new TapReader();
   const problems = [];
+  // A folder of its own also marks what it starts.
+  const temporary = mkdtempSync(join(tmpdir(), 'viaduct-test-'));
+  const mark = `TMPDIR=${temporary}`;
   const child = spawn(process.execPath, ['--enable-source-maps', file], {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
-    env: { ...process.env, TAP_TIMEOUT: String(fileSeconds) },
+    env: {
+      ...process.env,
+      TAP_TIMEOUT: String(fileSeconds),
+      TMPDIR: temporary,
+    },
   });
   const group = child.pid;
   const interrupted = (signal) => {
-    killGroup(group);
+    for (const { pid } of processesOf(group, mark)) kill(pid);
+    rmSync(temporary, { recursive: true });
     process.removeListener(signal, interrupted);
     process.kill(process.pid, signal);
   };
@@ -121,20 +71,21 @@ async function runFile(file) {
   for (const signal of signals) process.on(signal, interrupted);
   const endWith = (problem) => {
     problems.push(problem);
-    killGroup(group);
+    kill(-group);
   };
   let watch = setTimeout(
     () => endWith(`hung in ${reader.running}; ended after ${silenceMs / 1000} s of silence`),
     silenceMs,
   );
 
+  let ended = false;
   let rest = '';
   child.stdout.setEncoding('utf8').on('data', (chunk) => {
     watch.refresh();
     const lines = (rest + chunk).split('\n');
     rest = lines.pop();
     for (const line of lines) reader.read(line);
-    if (!reader.finished) return;
+    if (!reader.finished || ended) return;
     clearTimeout(watch);
     watch = setTimeout(
       () => endWith('did not end after its tests: something keeps it waiting'),
@@ -146,20 +97,27 @@ async function runFile(file) {
   const [status, signal] = await new Promise((done, fail) =>
     child.on('error', fail).on('exit', (...outcome) => done(outcome)),
   );
+  ended = true;
   clearTimeout(watch);
 
-  for (const started = Date.now(); processesOf(group).length > 0; await sleep(50)) {
-    if (Date.now() - started < lingerMs) continue;
-    problems.push(`left processes behind: ${processesOf(group).join('; ')}`);
-    killGroup(group);
-    break;
+  let left = processesOf(group, mark);
+  for (let waitedMs = 0; left.length > 0 && waitedMs < lingerMs; waitedMs += 50) {
+    await sleep(50);
+    left = processesOf(group, mark);
   }
-  // A process that left the group may hold the pipe open for ever.
-  const abandoned = await Promise.race([closed, sleep(lingerMs, 'open', { ref: false })]);
-  if (abandoned === 'open') problems.push('left a process behind that holds its output open');
+  if (left.length > 0) {
+    problems.push(`left processes behind: ${left.map(({ command }) => command).join('; ')}`);
+    for (const { pid } of left) kill(pid);
+  }
+  // What is left even so could hold the pipe open for ever.
+  await Promise.race([closed, sleep(lingerMs, undefined, { ref: false })]);
   child.stdout.destroy();
   child.stderr.destroy();
   for (const name of signals) process.removeListener(name, interrupted);
+
+  const files = readdirSync(temporary);
+  if (files.length > 0) problems.push(`left files behind in TMPDIR: ${files.join(', ')}`);
+  rmSync(temporary, { recursive: true });
 
   if (reader.complaint !== undefined) problems.push(reader.complaint);
   if (signal !== null) problems.push(`ended by ${signal}`);
