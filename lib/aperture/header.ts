@@ -85,14 +85,14 @@ export function parse(memory: ArrayBuffer, path: string): Geometry {
   if (memory.byteLength < PAGE_BYTES) throw foreign(`${memory.byteLength} bytes are too few`);
   if (!MAGIC.equals(new Uint8Array(memory, 0, MAGIC.length))) throw foreign('wrong magic');
   const words = new Uint32Array(memory, 0, PAGE_BYTES / 4);
-  const version = words[VERSION_WORD]!;
+  const version = words[VERSION_WORD];
   if (version !== LAYOUT_VERSION) throw foreign(`layout ${version} instead of ${LAYOUT_VERSION}`);
   const sizeBytes = Number(new DataView(memory, 0, PAGE_BYTES).getBigUint64(SIZE_OFFSET, true));
   const geometry = {
     sizeBytes,
-    participantCapacity: words[CAPACITY_WORD]!,
-    pageTableOffset: words[PAGE_TABLE_WORD]!,
-    pageCount: words[PAGE_COUNT_WORD]!,
+    participantCapacity: words[CAPACITY_WORD],
+    pageTableOffset: words[PAGE_TABLE_WORD],
+    pageCount: words[PAGE_COUNT_WORD],
   };
   const participantsEnd = PARTICIPANTS_OFFSET + geometry.participantCapacity * PARTICIPANT_BYTES;
   if (
