@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
     return 125;
   }
   // PROGRAM is killed outright; a supervised one is ended in order, so that signal is caught.
-  prctl(PR_SET_PDEATHSIG, options->supervised() ? SIGRTMIN : SIGKILL);
+  prctl(PR_SET_PDEATHSIG, options->supervised() ? watched_process_died : SIGKILL);
   if (getppid() != options->parent.value_or(starter)) {
     fprintf(stderr, "viaduct-guard: the process that started it is gone\n");
     return 125;

@@ -16,7 +16,8 @@ const char usage_text[] =
     "  --read-only    PROGRAM can't write to any mounted file system, where permitted\n"
     "  --tmpfs DIR    PROGRAM sees a private tmpfs on DIR, where permitted\n"
     "  --scratch DIR  make DIR first, remove it with all in it at the end\n"
-    "  --remove DIR   remove DIR with all in it at the end\n";
+    "  --remove DIR   remove DIR with all in it at the end\n"
+    "A supervised PROGRAM and its tree are killed at once when the guard gets signal 40.\n";
 
 bool Options::supervised() const {
   return kill_tree || read_only || !tmpfs.empty() || !scratch.empty() || !remove.empty();

@@ -26,8 +26,6 @@
 namespace viaduct::guard {
 namespace {
 
-const int watched_process_died = SIGRTMIN;
-
 bool is_forwarded(int signal) {
   switch (signal) {
     case SIGHUP:

@@ -5,6 +5,10 @@
 #include <poll.h>
 #include <termios.h>
 
+#include <utility>
+
+#include "guest/message.h"
+
 namespace viaduct::guest {
 
 bool Channel::open(const char* path) {
@@ -23,6 +27,12 @@ bool Channel::receive() {
   if (count == 0) return false;
   if (count < 0) return errno == EAGAIN || errno == EINTR;
   decoder_.feed({bytes, static_cast<size_t>(count)});
+  unreported_bytes_ += static_cast<uint32_t>(count);
+  if (unreported_bytes_ >= received_report_bytes) {
+    PayloadWriter report;
+    report.u32(std::exchange(unreported_bytes_, 0));
+    send(FrameType::received, 0, report.bytes);
+  }
   return true;
 }
 

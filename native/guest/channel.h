@@ -31,6 +31,7 @@ class Channel {
  private:
   Descriptor line_;
   FrameDecoder decoder_;
+  uint32_t unreported_bytes_ = 0;
   std::vector<uint8_t> outgoing_;
 };
 

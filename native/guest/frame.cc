@@ -52,7 +52,7 @@ std::optional<Frame> FrameDecoder::next() {
   } else if (header[3] != 0) {
     error_ = FrameError::reserved;
   } else if (type < static_cast<uint8_t>(FrameType::hello) ||
-             type > static_cast<uint8_t>(FrameType::power_off)) {
+             type > static_cast<uint8_t>(FrameType::received)) {
     error_ = FrameError::type;
   } else if (length > max_payload_bytes) {
     error_ = FrameError::length;
