@@ -18,6 +18,34 @@
       ],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"]
+    },
+    {
+      "target_name": "viaduct-guard",
+      "type": "executable",
+      "sources": [
+        "native/guard/main.cc",
+        "native/guard/options.cc",
+        "native/guard/supervisor.cc",
+        "native/guard/isolation.cc",
+        "native/guard/descendants.cc",
+        "native/guard/remove_tree.cc"
+      ],
+      "ldflags": ["-static", "-s"]
+    },
+    {
+      "target_name": "viaduct-agent",
+      "type": "executable",
+      "sources": [
+        "native/guest/main.cc",
+        "native/guest/agent.cc",
+        "native/guest/channel.cc",
+        "native/guest/frame.cc",
+        "native/guest/message.cc",
+        "native/guest/mounts.cc",
+        "native/guest/network.cc",
+        "native/guest/process.cc"
+      ],
+      "ldflags": ["-static", "-s"]
     }
   ]
 }

@@ -1,0 +1,290 @@
+/** A command that runs in a guest: like a ChildProcess, its streams go over the agent's channel. */
+import { constants } from 'node:os';
+import { Readable, Writable } from 'node:stream';
+
+import { Deferred } from './deferred.js';
+import { VmError } from './errors.js';
+import {
+  FrameError,
+  FrameType,
+  INITIAL_WINDOW_BYTES,
+  PayloadReader,
+  PayloadWriter,
+  type Frame,
+} from './protocol.js';
+
+/** How a command ended: one of the two is null, as in Node's `exit` event. */
+export interface GuestExit {
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** What a command is told, and for how long. */
+export interface SpawnOptions {
+  /** Working directory, absolute; `/` by default. */
+  readonly cwd?: string;
+  /** Added to PATH and HOME, which every command has. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The command is killed after that long. */
+  readonly timeoutMs?: number;
+  /** The command is killed when this aborts. */
+  readonly signal?: AbortSignal;
+}
+
+/** Sends a frame of the command's stream. */
+export type SendFrame = (type: FrameType, payload: Uint8Array) => void;
+
+const MAX_CHUNK_BYTES = 1 << 16;
+const SIGNAL_NAMES = new Map(
+  Object.entries(constants.signals).map(([name, number]) => [number, name]),
+);
+
+/** Standard output or error: grants the guest more as its reader takes what is there. */
+class GuestOutput extends Readable {
+  readonly #grant: (byteLength: number) => void;
+  #windowBytes = INITIAL_WINDOW_BYTES;
+  #takenBytes = 0;
+
+  constructor(grant: (byteLength: number) => void) {
+    super({ highWaterMark: INITIAL_WINDOW_BYTES / 2 });
+    this.#grant = grant;
+  }
+
+  /** @throws FrameError when the guest sends more than was granted. */
+  receive(payload: Buffer): void {
+    if (payload.byteLength === 0) {
+      this.push(null);
+      return;
+    }
+    this.#windowBytes -= payload.byteLength;
+    if (this.#windowBytes < 0) throw new FrameError('it sends more output than was granted');
+    this.#takenBytes += payload.byteLength;
+    // A reader that has gone away takes all: the command must not wait for it.
+    if (this.destroyed) this._read();
+    else this.push(payload);
+  }
+
+  end(): void {
+    if (!this.readableEnded && !this.destroyed) this.push(null);
+  }
+
+  override _read(): void {
+    if (this.#takenBytes < INITIAL_WINDOW_BYTES / 4) return;
+    const byteLength = this.#takenBytes;
+    this.#takenBytes = 0;
+    this.#windowBytes += byteLength;
+    this.#grant(byteLength);
+  }
+}
+
+/** Standard input: sends no more than the guest has granted. */
+class GuestInput extends Writable {
+  readonly #send: SendFrame;
+  #windowBytes = INITIAL_WINDOW_BYTES;
+  #waiting: (() => void) | undefined;
+
+  constructor(send: SendFrame) {
+    super({ highWaterMark: MAX_CHUNK_BYTES });
+    this.#send = send;
+  }
+
+  grant(byteLength: number): void {
+    this.#windowBytes += byteLength;
+    if (this.#windowBytes > INITIAL_WINDOW_BYTES) {
+      throw new FrameError('it grants more input than there was');
+    }
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting?.();
+  }
+
+  /** The command closed its standard input, or ended. */
+  refuse(): void {
+    if (this.destroyed || this.writableFinished) return;
+    const error: NodeJS.ErrnoException = new Error('write EPIPE: the command reads no more input');
+    error.code = 'EPIPE';
+    error.errno = -constants.errno.EPIPE;
+    error.syscall = 'write';
+    // Only who has something to write needs to know.
+    this.destroy(this.writableLength > 0 ? error : undefined);
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: (error?: Error) => void): void {
+    this.#sendFrom(chunk, 0, done);
+  }
+
+  #sendFrom(chunk: Buffer, start: number, done: () => void): void {
+    let at = start;
+    while (at < chunk.byteLength) {
+      const byteLength = Math.min(chunk.byteLength - at, MAX_CHUNK_BYTES, this.#windowBytes);
+      if (byteLength === 0) {
+        this.#waiting = () => this.#sendFrom(chunk, at, done);
+        return;
+      }
+      this.#windowBytes -= byteLength;
+      this.#send(FrameType.input, chunk.subarray(at, at + byteLength));
+      at += byteLength;
+    }
+    done();
+  }
+
+  override _final(done: () => void): void {
+    this.#send(FrameType.input, Buffer.alloc(0));
+    done();
+  }
+}
+
+/** A command in a guest. Made by `VirtualMachine.spawn`. */
+export class GuestProcess {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** The command's process number in the guest; rejects if it could not be started. */
+  readonly started: Promise<number>;
+  /**
+   * Resolves when the command has ended and all of its output is in the streams. Rejects with a VmError when it could
+   * not be started (`ERR_VM_EXEC`), took too long (`ERR_VM_EXEC_TIMEOUT`) or lost its machine, and with the
+   * signal's reason when that aborted.
+   */
+  readonly exited: Promise<GuestExit>;
+
+  readonly #vm: string;
+  readonly #command: string;
+  readonly #send: SendFrame;
+  readonly #input: GuestInput;
+  readonly #output: GuestOutput;
+  readonly #error: GuestOutput;
+  readonly #start = new Deferred<number>();
+  readonly #exit = new Deferred<GuestExit>();
+  #ended = false;
+  #release = (): void => {};
+
+  /** Of this layer only: the agent client has sent, or will send, the request on the same stream. */
+  constructor(vm: string, command: string, send: SendFrame, options: SpawnOptions) {
+    this.#vm = vm;
+    this.#command = command;
+    this.#send = (type, payload) => {
+      if (!this.#ended) send(type, payload);
+    };
+    this.stdin = this.#input = new GuestInput(this.#send);
+    this.stdout = this.#output = new GuestOutput(this.#granting(FrameType.output));
+    this.stderr = this.#error = new GuestOutput(this.#granting(FrameType.error));
+    this.started = this.#start.promise;
+    this.exited = this.#exit.promise;
+    this.#limit(options);
+  }
+
+  /** Sends a signal to the command's process group. Harmless when it has ended. */
+  kill(signal: NodeJS.Signals | number = 'SIGTERM'): void {
+    const number = typeof signal === 'number' ? signal : constants.signals[signal];
+    this.#send(FrameType.signal, new PayloadWriter().u32(number).bytes());
+  }
+
+  /**
+   * Takes a frame of this command's stream; true if it was the last.
+   *
+   * @throws FrameError when no agent would send it.
+   */
+  receive(frame: Frame): boolean {
+    const reader = new PayloadReader(frame.payload);
+    switch (frame.type) {
+      case FrameType.started:
+        this.#start.resolve(reader.u32());
+        return false;
+      case FrameType.output:
+        this.#output.receive(frame.payload);
+        return false;
+      case FrameType.error:
+        this.#error.receive(frame.payload);
+        return false;
+      case FrameType.input:
+        this.#input.refuse();
+        return false;
+      case FrameType.window:
+        if (reader.u8() !== FrameType.input) throw new FrameError('it grants what is not input');
+        this.#input.grant(reader.u32());
+        return false;
+      case FrameType.exited: {
+        const exitCode = reader.u32();
+        const signal = reader.u32();
+        this.#finish();
+        this.#exit.resolve(
+          signal === 0
+            ? { exitCode, signal: null }
+            : { exitCode: null, signal: signalName(signal) },
+        );
+        return true;
+      }
+      case FrameType.failed: {
+        const errno = reader.u32();
+        this.fail(this.#startFailure(errno, reader.text()));
+        return true;
+      }
+      default:
+        throw new FrameError(`a frame of type ${frame.type} answers no command`);
+    }
+  }
+
+  /** The command is lost, or its caller waits no more. */
+  fail(error: unknown): void {
+    this.#finish();
+    this.#start.reject(error);
+    this.#exit.reject(error);
+  }
+
+  #granting(which: FrameType): (byteLength: number) => void {
+    return (byteLength) =>
+      this.#send(FrameType.window, new PayloadWriter().u8(which).u32(byteLength).bytes());
+  }
+
+  #finish(): void {
+    this.#ended = true;
+    this.#release();
+    this.#input.refuse();
+    this.#output.end();
+    this.#error.end();
+  }
+
+  #limit({ timeoutMs, signal }: SpawnOptions): void {
+    const giveUp = (reason: unknown): void => {
+      this.kill('SIGKILL');
+      this.fail(reason);
+    };
+    const onAbort = (): void => giveUp(signal?.reason);
+    const onTimeout = (): void =>
+      giveUp(
+        new VmError(
+          'ERR_VM_EXEC_TIMEOUT',
+          `${this.#command} did not end within ${timeoutMs} ms and was killed; give it a longer timeoutMs`,
+          { vm: this.#vm, call: 'vm.exec', operands: { command: this.#command, timeoutMs } },
+        ),
+      );
+    const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#release = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    };
+  }
+
+  #startFailure(errno: number, step: string): VmError {
+    const [name = `errno ${errno}`] =
+      Object.entries(constants.errno).find(([, number]) => number === errno) ?? [];
+    const remedies: Readonly<Record<string, string>> = {
+      exec: 'it runs in the host’s file system: check that the host has the program, in PATH or at that path',
+      chdir: 'its cwd must be a directory that the host has; /dev and /proc are the guest’s own',
+      fork: 'the guest has no memory or process left: give it more memoryBytes',
+    };
+    return new VmError(
+      'ERR_VM_EXEC',
+      `${this.#command} could not be started: ${step}: ${name}` +
+        (remedies[step] === undefined ? '' : `; ${remedies[step]}`),
+      { vm: this.#vm, call: 'vm.exec', operands: { command: this.#command, step }, errno },
+    );
+  }
+}
+
+function signalName(number: number): NodeJS.Signals {
+  // A real-time signal has no name in Node.js; its type knows none either.
+  return (SIGNAL_NAMES.get(number) ?? `SIG${number}`) as NodeJS.Signals;
+}
