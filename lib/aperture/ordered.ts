@@ -12,5 +12,5 @@
 const LOADS_ARE_ORDERED = process.arch === 'x64';
 
 export function loadOrdered(words: Int32Array, index: number): number {
-  return LOADS_ARE_ORDERED ? words[index]! : Atomics.load(words, index);
+  return LOADS_ARE_ORDERED ? words[index] : Atomics.load(words, index);
 }

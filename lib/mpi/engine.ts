@@ -52,7 +52,7 @@ export class Engine implements RequestOwner {
   }
 
   peer(rank: number): Peer {
-    return this.#peers[rank]!;
+    return this.#peers[rank];
   }
 
   /** Begins the send that the request describes. */
@@ -63,7 +63,7 @@ export class Engine implements RequestOwner {
       request.fail(this.#rankFailed(request.peer, reason, request));
       return;
     }
-    this.#peers[request.peer]!.send(request);
+    this.#peers[request.peer].send(request);
   }
 
   /** Begins the receive that the request describes. */
@@ -79,7 +79,7 @@ export class Engine implements RequestOwner {
     let moved = false;
     const remote = this.#remote;
     for (let k = 0; k < remote.length; k++) {
-      const peer = remote[k]!;
+      const peer = remote[k];
       if (peer.isStalled && peer.push()) moved = true;
       if (peer.poll()) moved = true;
     }
@@ -102,9 +102,8 @@ export class Engine implements RequestOwner {
     while (!request.done) {
       if (this.poll()) {
         waiter.begin();
-      } else if (waiter.isImpatient()) {
-        this.checkFailures();
-        if (!request.done) waiter.rest(this.#pollOnce);
+      } else if (waiter.isImpatient() && !this.checkFailures()) {
+        waiter.rest(this.#pollOnce);
       }
     }
   }
@@ -131,24 +130,25 @@ export class Engine implements RequestOwner {
   }
 
   withdraw(request: Request): boolean {
-    if (request.kind === SEND) return this.#peers[request.peer]!.withdraw(request);
+    if (request.kind === SEND) return this.#peers[request.peer].withdraw(request);
     // A receive that has met its message is no longer posted.
     if (request.source >= 0) return false;
     this.incoming.posted.remove(request);
     return true;
   }
 
-  /** Fails what waits for a rank that is gone, after taking what it sent before it went. */
-  checkFailures(): void {
-    if (this.#failureSource.failures === this.#failuresSeen) return;
+  /** Fails what waits for a rank that is gone, after taking what it sent before it went; true if there was news. */
+  checkFailures(): boolean {
+    if (this.#failureSource.failures === this.#failuresSeen) return false;
     this.#failuresSeen = this.#failureSource.failures;
     while (this.poll());
     for (const { rank, reason } of this.#failureSource.failed()) {
       if (this.#failedRanks.has(rank)) continue;
       this.#failedRanks.set(rank, reason);
-      this.#peers[rank]!.fail((request) => this.#rankFailed(rank, reason, request));
+      this.#peers[rank].fail((request) => this.#rankFailed(rank, reason, request));
     }
     this.#failHopeless();
+    return true;
   }
 
   /** The ranks that failed so far. */

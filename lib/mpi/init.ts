@@ -62,7 +62,7 @@ let joined = false;
  * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAYOUT`; ApertureError when
  *   the job's aperture is missing, foreign or taken.
  */
-// eslint-disable-next-line @typescript-eslint/require-await -- joining over a network will wait
+
 export async function init(): Promise<Job> {
   if (joined) {
     throw new MpiError(

@@ -9,7 +9,7 @@ import type { Waiter } from './waiter.js';
 /** What the driver drives. */
 export interface Driven {
   poll(): boolean;
-  checkFailures(): void;
+  checkFailures(): boolean;
 }
 
 /** Polls without success in one turn, some ten microseconds. */

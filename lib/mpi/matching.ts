@@ -85,7 +85,7 @@ export class PostedReceives {
   }
 
   #matchChained(context: number, source: number, tag: number): Request | undefined {
-    const named = firstMatch(this.#bySource[source]!.first, context, tag);
+    const named = firstMatch(this.#bySource[source].first, context, tag);
     const any = firstMatch(this.#anySource.first, context, tag);
     const found =
       named === undefined || (any !== undefined && any.order < named.order) ? any : named;
@@ -101,7 +101,7 @@ export class PostedReceives {
       this.#only = undefined;
       taken.push(only);
     }
-    for (const chain of [this.#bySource[source]!, this.#anySource]) {
+    for (const chain of [this.#bySource[source], this.#anySource]) {
       for (let request = chain.first; request !== undefined; request = chain.first) {
         this.remove(request);
         taken.push(request);
@@ -117,7 +117,7 @@ export class PostedReceives {
   }
 
   #chainOf(request: Request): Chain<Request> {
-    return request.peer === ANY_SOURCE ? this.#anySource : this.#bySource[request.peer]!;
+    return request.peer === ANY_SOURCE ? this.#anySource : this.#bySource[request.peer];
   }
 }
 
@@ -170,7 +170,7 @@ export class UnexpectedMessages {
 
   add(message: UnexpectedMessage): void {
     message.order = this.#clock++;
-    this.#bySource[message.source]!.append(message);
+    this.#bySource[message.source].append(message);
     this.#count++;
   }
 
@@ -189,14 +189,14 @@ export class UnexpectedMessages {
       }
     }
     if (found !== undefined) {
-      this.#bySource[found.source]!.remove(found);
+      this.#bySource[found.source].remove(found);
       this.#count--;
     }
     return found;
   }
 
   #first(source: number, context: number, tag: number): UnexpectedMessage | undefined {
-    let message = this.#bySource[source]!.first;
+    let message = this.#bySource[source].first;
     while (message !== undefined) {
       if (message.context === context && (tag === ANY_TAG || message.tag === tag)) return message;
       message = message.next;

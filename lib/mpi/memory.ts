@@ -94,10 +94,11 @@ function describe(buffer: MessageBuffer, call: string): Memory {
       { call, cause },
     );
   }
+  const given: unknown = buffer;
   throw new MpiError(
     'ERR_MPI_BUFFER',
     `${call}: a message is sent from and received into a typed array, a Buffer, a DataView or an ArrayBuffer, ` +
-      `not ${buffer === null ? 'null' : typeof buffer}`,
+      `not ${given === null ? 'null' : typeof given}`,
     { call, operands: { buffer } },
   );
 }

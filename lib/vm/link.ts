@@ -5,4 +5,3 @@ export interface LinkEnd {
   /** An open socket of Ethernet frames, one a datagram; it belongs to the link. */
   readonly descriptor: number;
 }
-

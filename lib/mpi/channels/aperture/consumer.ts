@@ -115,13 +115,13 @@ export class Consumer {
 
   /** Offset of a cell's payload in the aperture. */
   #place(cell: number): number {
-    const shift = this.#words[cell + SHIFT]! & LINE_BYTES;
+    const shift = this.#words[cell + SHIFT] & LINE_BYTES;
     return this.#firstSlot + this.#slotOf(cell) * this.#slotBytes + shift;
   }
 
   #view(cell: number, length: number): Uint8Array {
     const slot = this.#slotOf(cell);
-    const shift = this.#words[cell + SHIFT]! & LINE_BYTES;
+    const shift = this.#words[cell + SHIFT] & LINE_BYTES;
     const known = this.#views[slot];
     if (known !== undefined && known.length === length && this.#shifts[slot] === shift) {
       return known;

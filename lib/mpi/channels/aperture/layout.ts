@@ -126,8 +126,8 @@ export class Layout {
     }
     this.geometry = {
       ranks,
-      cells: header[CELLS_WORD]!,
-      slotBytes: header[SLOT_WORD]!,
+      cells: header[CELLS_WORD],
+      slotBytes: header[SLOT_WORD],
     };
     this.#base = root.offset;
     if (

@@ -122,18 +122,18 @@ export class AperturePeer implements Peer {
   #pushInOrder(): boolean {
     let moved = false;
     while (this.#replies.length > 0) {
-      const { kind, id, argument } = this.#replies[0]!;
+      const { kind, id, argument } = this.#replies[0];
       if (!this.#producer.tryReply(kind, id, argument)) return moved;
       this.#replies.shift();
       this.#reach.wake();
       moved = true;
     }
-    while (this.#waiting.length > 0 && this.#begin(this.#waiting[0]!)) {
+    while (this.#waiting.length > 0 && this.#begin(this.#waiting[0])) {
       this.#waiting.shift();
       moved = true;
     }
     while (this.#streaming.length > 0) {
-      const { request, receiveId } = this.#streaming[0]!;
+      const { request, receiveId } = this.#streaming[0];
       if (!this.#sendFragment(request, receiveId)) return moved;
       moved = true;
       if (request.progressed === request.byteLength) {
@@ -148,7 +148,7 @@ export class AperturePeer implements Peer {
   poll(): boolean {
     const cell = this.#consumer.peek();
     if (cell < 0) return false;
-    const word = this.#words[cell + KIND]!;
+    const word = this.#words[cell + KIND];
     const kind = word & 0xff;
     let payloadBytes = 0;
     if (kind === EAGER) payloadBytes = this.#receiveEager(cell, word >>> 8);
@@ -229,8 +229,8 @@ export class AperturePeer implements Peer {
 
   /** Returns the bytes of payload that the cell had, as does receiveFragment. */
   #receiveEager(cell: number, context: number): number {
-    const tag = this.#words[cell + TAG]!;
-    const byteLength = this.#words[cell + SIZE_LOW]!;
+    const tag = this.#words[cell + TAG];
+    const byteLength = this.#words[cell + SIZE_LOW];
     if (byteLength < 0 || byteLength > this.#eagerBytes) {
       throw this.#garbled(`a short message of ${byteLength} bytes`);
     }
@@ -249,9 +249,9 @@ export class AperturePeer implements Peer {
 
   #receiveAnnouncement(cell: number, context: number): void {
     const words = this.#words;
-    const tag = words[cell + TAG]!;
+    const tag = words[cell + TAG];
     const byteLength = getLong(words, cell + SIZE_LOW);
-    const sendId = words[cell + INLINE]!;
+    const sendId = words[cell + INLINE];
     const address = getLong(words, cell + INLINE + 1);
     const request = this.#incoming.match(context, this.rank, tag);
     if (request === undefined) {
@@ -280,7 +280,7 @@ export class AperturePeer implements Peer {
   }
 
   #finishTaken(cell: number): void {
-    const id = this.#words[cell + TAG]!;
+    const id = this.#words[cell + TAG];
     const request = this.#announced.get(id);
     if (request === undefined) throw this.#garbled(`an answer to send ${id}`);
     this.#announced.delete(id);
@@ -288,19 +288,19 @@ export class AperturePeer implements Peer {
   }
 
   #beginStream(cell: number): void {
-    const id = this.#words[cell + TAG]!;
+    const id = this.#words[cell + TAG];
     const request = this.#announced.get(id);
     if (request === undefined) throw this.#garbled(`a demand for send ${id}`);
     this.#announced.delete(id);
-    this.#streaming.push({ request, receiveId: this.#words[cell + INLINE]! });
+    this.#streaming.push({ request, receiveId: this.#words[cell + INLINE] });
     this.push();
   }
 
   #receiveFragment(cell: number): number {
     const words = this.#words;
-    const id = words[cell + TAG]!;
+    const id = words[cell + TAG];
     const offset = getLong(words, cell + SIZE_LOW);
-    const length = words[cell + INLINE]!;
+    const length = words[cell + INLINE];
     const request = this.#receiving.get(id);
     if (
       request === undefined ||

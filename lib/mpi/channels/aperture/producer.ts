@@ -197,5 +197,5 @@ function putLong(words: Int32Array, at: number, value: number): void {
 
 /** A number of up to 53 bits from two words. */
 export function getLong(words: Int32Array, at: number): number {
-  return words[at + SIZE_HIGH - SIZE_LOW]! * TWO_TO_32 + (words[at]! >>> 0);
+  return words[at + SIZE_HIGH - SIZE_LOW] * TWO_TO_32 + (words[at] >>> 0);
 }
