@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 import { installedHeaders } from './node-headers.js';
 
@@ -35,33 +35,34 @@ const flags = [
   `-isystem${addonApiHeaders}`,
 ];
 
-const all = readdirSync('native', { recursive: true })
-  .filter((name) => /\.(cc|h)$/.test(name))
-  .sort()
-  .map((name) => join('native', name));
-
-/** What the outcome depends on besides the file itself. */
-function hashOfSurroundings() {
-  const hash = createHash('sha256');
-  hash.update(execFileSync('clang-tidy', ['--version']));
-  hash.update(JSON.stringify(flags));
-  hash.update(readFileSync('.clang-tidy'));
-  for (const path of all.filter((name) => name.endsWith('.h'))) {
-    hash.update(path).update(readFileSync(path));
+/** The file and those of native/ that it includes, directly or not. */
+function closure(path, seen = new Set()) {
+  if (seen.has(path)) return seen;
+  seen.add(path);
+  for (const [, name] of readFileSync(path, 'utf8').matchAll(/^\s*#\s*include\s*"([^"]+)"/gm)) {
+    const included = [join(dirname(path), name), join('native', name)].find(existsSync);
+    if (included !== undefined) closure(included, seen);
   }
-  return hash.digest('hex');
+  return seen;
 }
 
-const surroundings = hashOfSurroundings();
+const version = execFileSync('clang-tidy', ['--version']);
 const records = join('build', 'clang-tidy');
 mkdirSync(records, { recursive: true });
 
+/** Where it is recorded that this text, with these headers and checks, is clean. */
 function recordOf(path) {
-  const hash = createHash('sha256').update(surroundings).update(path).update(readFileSync(path));
+  const hash = createHash('sha256').update(version).update(JSON.stringify(flags));
+  for (const part of ['.clang-tidy', ...closure(path)])
+    hash.update(part).update(readFileSync(part));
   return join(records, hash.digest('hex'));
 }
 
-const pending = all.filter((path) => path.endsWith('.cc') && !existsSync(recordOf(path)));
+const pending = readdirSync('native', { recursive: true })
+  .filter((name) => name.endsWith('.cc'))
+  .map((name) => join('native', name))
+  .sort()
+  .filter((path) => !existsSync(recordOf(path)));
 const total = pending.length;
 let failed = 0;
 
