@@ -11,10 +11,12 @@
       "sources": [
         "native/addon/module.cc",
         "native/addon/aperture.cc",
+        "native/addon/link.cc",
         "native/aperture/doorbell.cc",
         "native/aperture/futex.cc",
         "native/aperture/mapping.cc",
-        "native/aperture/process_copy.cc"
+        "native/aperture/process_copy.cc",
+        "native/link/socket_pair.cc"
       ],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"]
@@ -45,6 +47,12 @@
         "native/guest/network.cc",
         "native/guest/process.cc"
       ],
+      "ldflags": ["-static", "-s"]
+    },
+    {
+      "target_name": "viaduct-hub",
+      "type": "executable",
+      "sources": ["native/link/hub.cc"],
       "ldflags": ["-static", "-s"]
     }
   ]

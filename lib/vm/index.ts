@@ -8,4 +8,5 @@ export {
   type ExecResult,
 } from './virtual-machine.js';
 export { GuestProcess, type GuestExit, type SpawnOptions } from './guest-process.js';
+export { VirtualLink, type LinkEnd } from './link.js';
 export type { VmState } from './states.js';

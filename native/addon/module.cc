@@ -2,11 +2,13 @@
 #include <napi.h>
 
 #include "addon/aperture.h"
+#include "addon/link.h"
 
 namespace {
 
 Napi::Object init_module(Napi::Env env, Napi::Object exports) {
   viaduct::addon::export_aperture(env, exports);
+  viaduct::addon::export_link(env, exports);
   return exports;
 }
 

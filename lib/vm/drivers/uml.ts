@@ -101,7 +101,7 @@ function start(request: MachineRequest): StartedMachine {
     }
     if (request.networkDescriptor !== undefined) {
       const end = inherited.add(request.networkDescriptor);
-      kernel.push(`vec0:transport=fd,fd=${end},depth=128,gro=1`);
+      kernel.push(`vec0:transport=fd,fd=${end},depth=64,gro=1,mtu=9000`);
     }
     const guard = spawn(
       builtExecutable('viaduct-guard'),
