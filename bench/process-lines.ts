@@ -33,14 +33,14 @@ export async function runLines(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(-keptCharacters);
   });
-  let refused: unknown;
+  let refused: Error | undefined;
   const lines = createInterface({ input: child.stdout });
   lines.on('line', (line) => {
     if (refused !== undefined) return;
     try {
       onLine(line);
     } catch (error) {
-      refused = error;
+      refused = error instanceof Error ? error : new Error(String(error));
       stop();
     }
   });

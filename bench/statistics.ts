@@ -7,8 +7,8 @@ export function median(values: readonly number[]): number {
   if (values.length === 0) throw new RangeError('median of no values');
   const sorted = [...values].sort((a, b) => a - b);
   const upper = sorted.length >> 1;
-  const high = sorted[upper] as number;
-  return sorted.length % 2 === 1 ? high : ((sorted[upper - 1] as number) + high) / 2;
+  const high = sorted[upper];
+  return sorted.length % 2 === 1 ? high : ((sorted[upper - 1]) + high) / 2;
 }
 
 function spread(samples: readonly number[]): { median: number; min: number; max: number } {
@@ -34,7 +34,7 @@ export function summarise(sampled: readonly Sampled[]): Measurement[] {
   return groupBy(sampled, (one) =>
     JSON.stringify([one.benchmark, one.where, one.peer, one.sizeBytes]),
   ).map((group) => {
-    const { benchmark, where, peer, sizeBytes } = group[0] as Sampled;
+    const { benchmark, where, peer, sizeBytes } = group[0];
     const samples = group.flatMap((one) => one.samples);
     return {
       benchmark,

@@ -63,13 +63,13 @@ export class MpiBandwidth implements Exchange {
     for (let i = 0; i < iterations; i++) {
       if (world.rank === 0) {
         for (let slot = 0; slot < window.length; slot++) {
-          requests[slot] = world.isend(window[slot] as Uint8Array, peer, messageTag);
+          requests[slot] = world.isend(window[slot], peer, messageTag);
         }
         Request.waitAllSync(requests);
         world.recvSync(reply, peer, replyTag);
       } else {
         for (let slot = 0; slot < window.length; slot++) {
-          requests[slot] = world.irecv(window[slot] as Uint8Array, peer, messageTag);
+          requests[slot] = world.irecv(window[slot], peer, messageTag);
         }
         Request.waitAllSync(requests);
         world.sendSync(reply, peer, replyTag);
@@ -78,11 +78,11 @@ export class MpiBandwidth implements Exchange {
   }
 
   verify(seed: number): void {
-    checkPattern(this.#window[0] as Uint8Array, seed);
+    checkPattern(this.#window[0], seed);
   }
 
   figure(iterations: number, elapsedMs: number): number {
-    const bytes = (this.#window[0] as Uint8Array).length * windowMessages * iterations;
+    const bytes = (this.#window[0]).length * windowMessages * iterations;
     return bytes / elapsedMs / 1e3;
   }
 
@@ -94,7 +94,7 @@ export class MpiBandwidth implements Exchange {
     const message = Int32Array.of(count);
     if (this.#world.rank === 0) this.#world.sendSync(message, this.#peer, countTag);
     else this.#world.recvSync(message, this.#peer, countTag);
-    return message[0] as number;
+    return message[0];
   }
 
   #fill(bytes: Uint8Array, seed: number): void {

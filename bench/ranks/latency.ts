@@ -73,6 +73,6 @@ export class MpiLatency implements Exchange {
     const message = Int32Array.of(count);
     if (this.#world.rank === 0) this.#world.sendSync(message, this.#peer, countTag);
     else this.#world.recvSync(message, this.#peer, countTag);
-    return message[0] as number;
+    return message[0];
   }
 }

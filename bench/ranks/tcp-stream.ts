@@ -70,7 +70,7 @@ export class TcpStream {
     addresses: readonly string[],
     port: number,
   ): Promise<TcpStream> {
-    const listener = addresses[1];
+    const listener = addresses.at(1);
     if (listener === undefined) throw new Error('TCP needs the network addresses of two ranks');
     return new TcpStream(
       rank === 1 ? await accept(listener, port) : await connectTo(listener, port),
@@ -98,7 +98,7 @@ export class TcpStream {
     const message = new Uint8Array(Int32Array.of(count).buffer);
     if (rank === 0) this.send(message);
     else await this.receive(message);
-    return new Int32Array(message.buffer)[0] as number;
+    return new Int32Array(message.buffer)[0];
   }
 
   async barrier(rank: number): Promise<void> {
@@ -113,7 +113,7 @@ export class TcpStream {
   }
 
   #take(): void {
-    while (this.#resolve) {
+    while (this.#resolve !== undefined) {
       const chunk = this.#chunks.shift();
       if (!chunk) return;
       const wanted = this.#into.length - this.#received;

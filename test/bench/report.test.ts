@@ -87,8 +87,8 @@ t.test(
       number,
       number,
     ];
-    t.same([Number(first?.[1]), Number(first?.[2])], [x, y + height]);
-    t.same([Number(last?.[1]), Number(last?.[2])], [x + width, y]);
+    t.same([Number(first[1]), Number(first[2])], [x, y + height]);
+    t.same([Number(last[1]), Number(last[2])], [x + width, y]);
   },
 );
 
