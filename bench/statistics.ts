@@ -8,7 +8,7 @@ export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const upper = sorted.length >> 1;
   const high = sorted[upper];
-  return sorted.length % 2 === 1 ? high : ((sorted[upper - 1]) + high) / 2;
+  return sorted.length % 2 === 1 ? high : (sorted[upper - 1] + high) / 2;
 }
 
 function spread(samples: readonly number[]): { median: number; min: number; max: number } {

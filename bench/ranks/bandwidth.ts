@@ -82,7 +82,7 @@ export class MpiBandwidth implements Exchange {
   }
 
   figure(iterations: number, elapsedMs: number): number {
-    const bytes = (this.#window[0]).length * windowMessages * iterations;
+    const bytes = this.#window[0].length * windowMessages * iterations;
     return bytes / elapsedMs / 1e3;
   }
 

@@ -146,7 +146,7 @@ function machineList(machine: Machine): string {
 function method({ rounds, samples }: ReportOptions): string {
   return `<p>Two ranks, each bound to a core of its own, in the manner of the OSU micro-benchmarks. Latency is half the
 round trip of a ping-pong of blocking sends and receives. Bandwidth is that of windows of 64 non-blocking messages in one
-direction, each window answered by one byte; a MB is 10<sup>6</sup> bytes. Each size is warmed up first. A sample is up to
+direction (over TCP of at most 16 MiB), each window answered by one byte; a MB is 10<sup>6</sup> bytes. Each size is warmed up first. A sample is up to
 10 000 round trips or 200 windows (1000 and 40 above 8 KiB; over TCP 1000 and 200 round trips), and fewer where they would
 take more than 20 ms. Payloads are checked at every size, outside of the timed loops.</p>
 <p>Native, VM and C programs run in turn, ${rounds} round${rounds === 1 ? '' : 's'} of ${samples} sample${samples === 1 ? '' : 's'}
