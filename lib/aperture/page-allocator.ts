@@ -50,7 +50,7 @@ export class PageAllocator {
   /** Length in pages of the block that begins at `page`, 0 if none does. */
   length(page: number): number {
     const words = this.#words;
-    if (page < this.#first || page >= words.length) return 0;
+    if (!Number.isInteger(page) || page < this.#first || page >= words.length) return 0;
     const head = Atomics.load(words, page);
     if ((head & 1) === 0) return 0;
     let end = page + 1;
