@@ -111,7 +111,8 @@ function startHub(ports: readonly number[]): ChildProcess {
   const hub = spawn(
     builtExecutable('viaduct-guard'),
     ['--parent', String(process.pid), '--', builtExecutable('viaduct-hub'), ...numbers],
-    { stdio: ['ignore', 'ignore', 'inherit', ...ports], cwd: '/' },
+    // Detached, because a Ctrl-C in the owner's terminal is not meant for the hub.
+    { stdio: ['ignore', 'ignore', 'inherit', ...ports], cwd: '/', detached: true },
   );
   // Without a hub the machines find that nobody answers; spawn's own failures come at once below.
   hub.on('error', () => {});

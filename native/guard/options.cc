@@ -6,13 +6,16 @@
 namespace viaduct::guard {
 
 const char usage_text[] =
-    "usage: viaduct-guard [--parent PID] [--cpu N] [--kill-tree] [--read-only] [--tmpfs DIR]...\n"
-    "                     [--scratch DIR]... [--remove DIR]... -- PROGRAM [ARGUMENT]...\n"
+    "usage: viaduct-guard [--parent PID] [--cpu N] [--kill-tree] [--same-namespace] [--read-only]\n"
+    "                     [--tmpfs DIR]... [--scratch DIR]... [--remove DIR]...\n"
+    "                     -- PROGRAM [ARGUMENT]...\n"
     "Runs PROGRAM so that it dies with the process that started the guard.\n"
     "  --parent PID   end at once if PID is not the process that started the guard\n"
     "  --cpu N        run on processor N only\n"
     "  --kill-tree    all that PROGRAM starts dies with PROGRAM, the guard or its starter\n"
     "These imply --kill-tree:\n"
+    "  --same-namespace\n"
+    "                 PROGRAM stays in the guard's process namespace\n"
     "  --read-only    PROGRAM can't write to any mounted file system, where permitted\n"
     "  --tmpfs DIR    PROGRAM sees a private tmpfs on DIR, where permitted\n"
     "  --scratch DIR  make DIR first, remove it with all in it at the end\n"
@@ -42,6 +45,11 @@ std::optional<Options> parse_options(int argc, char** argv, std::string& error) 
     if (option == "--") break;
     if (option == "--kill-tree") {
       options.kill_tree = true;
+      continue;
+    }
+    if (option == "--same-namespace") {
+      options.kill_tree = true;
+      options.same_namespace = true;
       continue;
     }
     if (option == "--read-only") {

@@ -14,6 +14,8 @@ struct Options {
   std::optional<pid_t> parent;
   std::optional<int> cpu;
   bool kill_tree = false;
+  // For a PROGRAM that knows other processes by number, as the ranks of a job do.
+  bool same_namespace = false;
   bool read_only = false;
   std::vector<std::string> tmpfs;
   std::vector<std::string> scratch;

@@ -208,7 +208,7 @@ int supervise(const Options& options) {
     return 125;
   }
   bool is_init = false;
-  const pid_t keeper = fork_isolated(is_init);
+  const pid_t keeper = options.same_namespace ? fork() : fork_isolated(is_init);
   if (keeper < 0) {
     fprintf(stderr, "viaduct-guard: fork: %s\n", strerror(errno));
     return 125;

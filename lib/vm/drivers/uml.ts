@@ -124,6 +124,8 @@ function start(request: MachineRequest): StartedMachine {
         // TMPDIR would move UML's memory out of the private directory; HOME it only looks for.
         env: { PATH: process.env['PATH'], HOME: '/' },
         cwd: '/',
+        // What a terminal sends to its foreground, such as Ctrl-C, is for the owner to act on.
+        detached: true,
       },
     );
     const channel = guard.stdio[control];

@@ -1,0 +1,31 @@
+/** What `viaduct run --help` prints. */
+export const help = `Usage: viaduct run -n N [OPTION...] [--] PROGRAM [ARGUMENT...]
+
+Starts N ranks of a program and ends with them. If one fails, the others get a
+short while to say where they were, and are ended.
+
+Options:
+  -n, --ranks N      how many ranks
+  --vm[=uml]         run each rank in a virtual machine of its own, which shares
+                     the job's aperture with the others (driver: User-Mode Linux)
+  --network          join the ranks' virtual machines by a network of their own;
+                     VIADUCT_NETWORK_ADDRESSES lists the ranks' addresses
+  --bind core|none   core (default): a processor for each rank if there are enough
+  --no-label         do not put [rank] in front of each line of output
+  --timeout SECONDS  end the job as failed if it takes longer
+  -h, --help         show this help
+
+Lines of output are never mixed. Rank 0 reads the standard input, the others an
+empty one. Ctrl-C and the like are passed on to the ranks; a second one kills.
+
+Each rank finds its place in VIADUCT_RANK and VIADUCT_SIZE.
+
+Exit status: 0 if all ranks exited with 0, else the highest of theirs; 128 + n if
+signal n killed the rank that failed first, or if signal n ended the job; 124
+after a timeout; 1 if a rank could not be started or left the job without
+finalizing; 2 wrong usage; 126 PROGRAM is not executable; 127 there is no PROGRAM.
+
+Examples:
+  viaduct run -n 2 -- node app.js
+  viaduct run --vm -n 2 -- node app.js --size 1024
+`;

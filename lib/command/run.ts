@@ -1,0 +1,53 @@
+/** `viaduct run`: starts a job, passes signals on to it, and ends with its status. */
+import { constants } from 'node:os';
+
+import { HostPlace, Job, type JobEvent, type Place } from '../job/index.js';
+import { help } from './run-help.js';
+import { parseRunOptions, type RunOptions } from './run-options.js';
+
+const FORWARDED: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
+
+/** npm and npx pass on a Ctrl-C that the terminal has sent us already: that is not a second one. */
+const ECHO_MS = 250;
+
+function report(event: JobEvent): void {
+  if (event.type === 'failed') process.stderr.write(`viaduct run: ${event.failure.message}\n`);
+}
+
+async function placeFor(options: RunOptions): Promise<Place> {
+  const { network } = options;
+  if (options.vm === undefined) return new HostPlace({ network });
+  const cluster = await import('../cluster/index.js');
+  return new cluster.VmPlace({ driver: options.vm, size: options.job.size, network });
+}
+
+/** Runs the command; resolves to its exit status. */
+export async function run(args: readonly string[]): Promise<number> {
+  const options = parseRunOptions(args);
+  if (options === 'help') {
+    process.stdout.write(help);
+    return 0;
+  }
+  const job = Job.start({
+    ...options.job,
+    place: await placeFor(options),
+    stdin: 'inherit',
+    onEvent: report,
+  });
+
+  let interruptedBy: NodeJS.Signals | undefined;
+  let interruptedAt = 0;
+  const forward = (signal: NodeJS.Signals): void => {
+    const now = performance.now();
+    if (interruptedBy === signal && now - interruptedAt < ECHO_MS) return;
+    interruptedBy ??= signal;
+    interruptedAt = now;
+    job.interrupt(signal);
+  };
+  for (const signal of FORWARDED) process.on(signal, forward);
+  const { exitCode } = await job.result;
+  for (const signal of FORWARDED) process.off(signal, forward);
+  // Output that nobody took would keep an interrupted launcher alive.
+  if (interruptedBy !== undefined) process.exit(128 + constants.signals[interruptedBy]);
+  return exitCode;
+}

@@ -1,0 +1,62 @@
+/** Starts ranks as processes of this host, each under a guard of its own. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+
+import { guarded, KILL_TREE } from './guard.js';
+import type { Place, RankExit, RankProcess, RankStart } from './place.js';
+import { LAUNCHER_PID, NETWORK_ADDRESSES } from './rank-environment.js';
+
+/** This host as the place where ranks run. */
+export class HostPlace implements Place {
+  readonly #network: boolean;
+  /** The guards of ranks that run; each forwards signals to its rank. */
+  readonly #guards = new Set<number>();
+  /** However this process exits, no rank outlives it; of SIGKILL the guards see to. */
+  readonly #killAll = (): void => {
+    for (const guard of this.#guards) process.kill(guard, KILL_TREE);
+  };
+
+  /** With `network`, ranks are told their addresses, which on this host are all the loopback's. */
+  constructor(options: { readonly network?: boolean } = {}) {
+    this.#network = options.network ?? false;
+    process.on('exit', this.#killAll);
+  }
+
+  async start(start: RankStart): Promise<RankProcess> {
+    const { command, args } = guarded(start, start.cpu);
+    const child = spawn(command, args, {
+      cwd: start.cwd,
+      env: { ...start.env, [LAUNCHER_PID]: String(process.pid), ...this.#addresses(start.size) },
+      // A Ctrl-C must not reach ranks by the terminal as well as by the job.
+      detached: true,
+      stdio: [start.stdin, 'pipe', 'pipe'],
+    });
+    await once(child, 'spawn');
+    const guard = child.pid!;
+    this.#guards.add(guard);
+    const exited = new Promise<RankExit>((resolve) => {
+      child.once('exit', (exitCode, signal) => {
+        this.#guards.delete(guard);
+        resolve({ exitCode, signal });
+      });
+    });
+    return {
+      stdout: child.stdout,
+      stderr: child.stderr,
+      exited,
+      kill: (signal) => {
+        if (this.#guards.has(guard)) process.kill(guard, signal === 'SIGKILL' ? KILL_TREE : signal);
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#killAll();
+    process.off('exit', this.#killAll);
+  }
+
+  #addresses(size: number): Record<string, string> {
+    if (!this.#network) return {};
+    return { [NETWORK_ADDRESSES]: Array<string>(size).fill('127.0.0.1').join(',') };
+  }
+}

@@ -1,0 +1,101 @@
+/** What a job is asked for, and the check that it makes sense. */
+import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Writable } from 'node:stream';
+
+import { JobError, type JobFailure } from './job-error.js';
+import type { Place, RankExit } from './place.js';
+import { resolveProgram } from './program.js';
+
+/** Told as the job goes on. */
+export type JobEvent =
+  | { readonly type: 'started'; readonly rank: number }
+  | ({ readonly type: 'ended'; readonly rank: number } & RankExit)
+  | { readonly type: 'failed'; readonly failure: JobFailure };
+
+export interface JobOptions {
+  /** How many ranks. */
+  readonly size: number;
+  /** The program of each rank: a path if it has a slash, else a name that is looked up in PATH. */
+  readonly command: string;
+  readonly args?: readonly string[];
+  /** The ranks' environment; by default this process's. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly cwd?: string;
+  /** `core` (the default) binds each rank to a processor of its own where there are enough. */
+  readonly bind?: 'core' | 'none';
+  /** Whether each line of output has `[rank] ` in front; by default it has. */
+  readonly label?: boolean;
+  /** Where ranks run; by default on this host. The job closes it at its end. */
+  readonly place?: Place;
+  /** The job is ended as failed if it takes longer. */
+  readonly timeoutMs?: number;
+  /** `inherit` gives rank 0 this process's standard input; by default all ranks read an empty one. */
+  readonly stdin?: 'inherit' | 'ignore';
+  /** Where the ranks' output goes; by default this process's own streams. */
+  readonly stdout?: Writable;
+  readonly stderr?: Writable;
+  readonly onEvent?: (event: JobEvent) => void;
+  /** Ends the job; `runJob` then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** How a job ended. */
+export interface JobResult {
+  /**
+   * 0 if all ranks did well; else the worst exit status of a rank, where a rank killed by signal n
+   * counts 128 + n; 124 after a timeout; 128 + n if the job was interrupted by signal n.
+   */
+  readonly exitCode: number;
+  /** The first failure; undefined if there was none. */
+  readonly failure: JobFailure | undefined;
+}
+
+/** Options that were checked, with the program found. */
+export interface CheckedOptions extends JobOptions {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+}
+
+function wrong(message: string, operands: Record<string, unknown>): JobError {
+  return new JobError('ERR_JOB_OPTION', message, { call: 'runJob', operands });
+}
+
+/** Timers count in 32 bits. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+
+/**
+ * Checks what can be checked before anything is started.
+ *
+ * @throws JobError
+ */
+export function checkOptions(options: JobOptions): CheckedOptions {
+  const { size, command, args = [], env = process.env, timeoutMs } = options;
+  const bind: string = options.bind ?? 'core';
+  if (!Number.isInteger(size) || size < 1) {
+    throw wrong(`the number of ranks must be a whole number of at least 1, not ${size}`, { size });
+  }
+  if (typeof command !== 'string' || command === '') {
+    throw wrong('name the program that the ranks run', { command });
+  }
+  if (bind !== 'core' && bind !== 'none') {
+    throw wrong(`ranks are bound to 'core' or 'none', not to '${bind}'`, { bind });
+  }
+  if (timeoutMs !== undefined && !(timeoutMs > 0 && timeoutMs <= LONGEST_TIMEOUT_MS)) {
+    throw wrong(
+      `the timeout must be above 0 and at most ${LONGEST_TIMEOUT_MS} ms, not ${timeoutMs}`,
+      { timeoutMs },
+    );
+  }
+  const cwd = resolve(options.cwd ?? '.');
+  if (!statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new JobError('ERR_JOB_CWD', `the working directory ${cwd} is not a directory`, {
+      call: 'runJob',
+      operands: { cwd },
+    });
+  }
+  const program = resolveProgram(command, cwd, env['PATH'] ?? '/usr/bin:/bin');
+  return { ...options, command: program, args, env, cwd };
+}
