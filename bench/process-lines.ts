@@ -2,6 +2,8 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
+import { builtExecutable } from '../lib/addon/index.js';
+
 export interface LinesOptions {
   readonly signal: AbortSignal;
   readonly env?: NodeJS.ProcessEnv;
@@ -21,7 +23,9 @@ export async function runLines(
   { signal, env, onLine }: LinesOptions,
 ): Promise<void> {
   signal.throwIfAborted();
-  const child = spawn(command, args, {
+  // However the benchmark ends, what it measured must not go on and take the cores.
+  const guard = ['--parent', String(process.pid), '--', command, ...args];
+  const child = spawn(builtExecutable('viaduct-guard'), guard, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: env ?? process.env,
   });

@@ -143,16 +143,17 @@ function machineList(machine: Machine): string {
   return `<dl>\n${rows.map(([term, text]) => `<dt>${escapeXml(term)}</dt><dd>${escapeXml(text)}</dd>`).join('\n')}\n</dl>`;
 }
 
-function method({ rounds, samples }: ReportOptions): string {
-  return `<p>Two ranks, each bound to a core of its own, in the manner of the OSU micro-benchmarks. Latency is half the
-round trip of a ping-pong of blocking sends and receives. Bandwidth is that of windows of 64 non-blocking messages in one
-direction (over TCP of at most 16 MiB), each window answered by one byte; a MB is 10<sup>6</sup> bytes. Each size is warmed up first. A sample is up to
-10 000 round trips or 200 windows (1000 and 40 above 8 KiB; over TCP 1000 and 200 round trips), and fewer where they would
-take more than 20 ms. Payloads are checked at every size, outside of the timed loops.</p>
-<p>Native, VM and C programs run in turn, ${rounds} round${rounds === 1 ? '' : 's'} of ${samples} sample${samples === 1 ? '' : 's'}
-each; figures are medians of all samples. A ratio is the median of the ratios of each round, so that a drift of the machine's
-speed cancels out. TCP is measured in the first round only. Times on a shared machine do not carry over to another day;
-ratios do.</p>`;
+function method({ rounds, samples }: ReportOptions, cores: number): string {
+  const bound = cores >= 2 ? ', each bound to a core of its own' : '';
+  const rounded = `${rounds} round${rounds === 1 ? '' : 's'} of ${samples} sample${samples === 1 ? '' : 's'}`;
+  return `<p>Two ranks${bound}, in the manner of the OSU micro-benchmarks. Latency is half the round trip of a
+ping-pong of blocking sends and receives. Bandwidth is that of windows of 64 non-blocking messages in one direction (over
+TCP of at most 16 MiB), each window answered by one byte; a MB is 10<sup>6</sup> bytes. Each size is warmed up first. A
+sample is up to 10 000 round trips or 200 windows (1000 and 40 above 8 KiB; over TCP 1000 round trips, and 200 above 8 KiB),
+and fewer where they would take more than 20 ms. Payloads are checked at every size, outside of the timed loops.</p>
+<p>Native, VM and C programs run in turn, ${rounded} each; figures are medians of all samples. A ratio is the median of the
+ratios of each round, so that a drift of the machine's speed cancels out. TCP is measured in the first round only. Times on
+a shared machine do not carry over to another day; ratios do.</p>`;
 }
 
 /** The page's text. */
@@ -188,7 +189,7 @@ ${options.benchmarks.map((benchmark) => table(sampled, benchmark)).join('\n')}
 <h2>Machine and versions</h2>
 ${machineList(machine)}
 <h2>How it was measured</h2>
-${method(options)}
+${method(options, machine.cores)}
 </body>
 </html>
 `;

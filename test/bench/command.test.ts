@@ -24,6 +24,22 @@ function bench(args: readonly string[], env: NodeJS.ProcessEnv = process.env): P
   });
 }
 
+/** The processes that a process has started, and those that they have started. */
+async function descendants(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  const children = text.split(' ').filter(Boolean).map(Number);
+  return [...children, ...(await Promise.all(children.map(descendants))).flat()];
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 let folder = '';
 t.before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'viaduct-bench-test-'));
@@ -91,6 +107,24 @@ for (const [where, places] of [
     }
   });
 }
+
+t.test('SIGTERM ends the benchmark and its ranks, with status 143', async (t) => {
+  const child = execFile(process.execPath, [program, 'latency', '--where', 'native']);
+  const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+  const measuring = new Promise<void>((resolve) => {
+    let said = '';
+    child.stderr?.on('data', (text: string) => {
+      said += text;
+      if (said.includes('processes: latency')) resolve();
+    });
+  });
+  await Promise.race([measuring, ended]);
+  const started = await descendants(child.pid ?? 0);
+  t.ok(started.length >= 2, 'the ranks run');
+  child.kill('SIGTERM');
+  t.equal(await ended, 143);
+  t.same(started.filter(isAlive), []);
+});
 
 t.test('the report folder holds the figures, the machine and one HTML page', async (t) => {
   const report = join(folder, 'report');

@@ -20,7 +20,7 @@ t.test('a payload is recognised by its seed, and by no other', async (t) => {
 t.test('one wrong byte is found, and named', async (t) => {
   const bytes = new Uint8Array(4096);
   fillPattern(bytes, seedOf(4096, 3, 1));
-  bytes[4095] = (bytes[4095]) ^ 1;
+  bytes[4095] = bytes[4095] ^ 1;
   t.throws(() => checkPattern(bytes, seedOf(4096, 3, 1)), { message: /^byte 4095 / });
 });
 
