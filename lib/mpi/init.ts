@@ -139,7 +139,7 @@ function makeEngine(
     eagerBytes: Math.min(EAGER_BYTES, longestPayload(geometry)),
     fragmentBytes: Math.min(FRAGMENT_BYTES, longestPayload(geometry)),
   };
-  const mayRead = process.env['VIADUCT_SINGLE_COPY'] !== '0';
+  const mayRead = singleCopyIsWanted(process.env['VIADUCT_LONG_MESSAGES'], oversubscribed);
   const kernel = kernelId();
   const peers: Peer[] = [];
   const remote: AperturePeer[] = [];
@@ -174,6 +174,28 @@ function makeEngine(
     },
   });
   return new Engine(rank, peers, remote, incoming, waiter, failuresOf(aperture, size));
+}
+
+/**
+ * How long messages go within one kernel: by a single copy that the receiver makes, or in fragments that both ranks
+ * copy at the same time. With a processor for each rank the two halves of the work beat the one; where ranks share
+ * processors, less work wins.
+ */
+function singleCopyIsWanted(choice: string | undefined, oversubscribed: boolean): boolean {
+  switch (choice) {
+    case undefined:
+      return oversubscribed;
+    case 'single-copy':
+      return true;
+    case 'fragments':
+      return false;
+    default:
+      throw new MpiError(
+        'ERR_MPI_ENVIRONMENT',
+        `init: VIADUCT_LONG_MESSAGES is 'single-copy' or 'fragments', not '${choice}'; unset it for the default`,
+        { call: 'init', operands: { choice } },
+      );
+  }
 }
 
 function failuresOf(aperture: Aperture, size: number): FailureSource {

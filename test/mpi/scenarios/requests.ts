@@ -281,7 +281,8 @@ export const requests: Scenario[] = [
           await codeOf(() => {
             world.sendSync(given, 0);
           }),
-          'ERR_MPI_BUFFER', typeof buffer,
+          'ERR_MPI_BUFFER',
+          typeof buffer,
         );
         checkEqual(await codeOf(() => world.recv(given, 0)), 'ERR_MPI_BUFFER', typeof buffer);
       }

@@ -1,0 +1,66 @@
+/** Runs all scenarios in one job and reports each as a test of its own. */
+import { Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+
+import type { Test } from 'tap';
+
+import { runJob, type Place } from '../../lib/job/index.js';
+import { chooseSeed } from '../seeded-random.js';
+import { allScenarios } from './scenarios/index.js';
+
+const program = fileURLToPath(new URL('programs/scenarios.js', import.meta.url));
+
+interface Report {
+  readonly rank: number;
+  readonly name: string;
+  readonly message?: string;
+}
+
+class Lines extends Writable {
+  text = '';
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk.toString('utf8');
+    done();
+  }
+}
+
+/** @param env variables that choose how the ranks speak to each other. */
+export async function runScenarios(
+  t: Test,
+  size: number,
+  env: Record<string, string> = {},
+  place?: Place,
+): Promise<void> {
+  const seed = chooseSeed();
+  t.comment(`SEED=${seed}`);
+  const stdout = new Lines();
+  const stderr = new Lines();
+  const { exitCode } = await runJob({
+    size,
+    command: process.execPath,
+    args: [program, String(seed)],
+    env: { ...process.env, ...env },
+    label: false,
+    stdout,
+    stderr,
+    ...(place === undefined ? {} : { place }),
+  });
+  const reports = stdout.text
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Report);
+  for (const { name, ranks } of allScenarios) {
+    if (size < ranks) continue;
+    const ofThis = reports.filter((report) => report.name === name);
+    const failures = ofThis.filter(({ message }) => message !== undefined);
+    t.ok(
+      failures.length === 0 && ofThis.length === size,
+      name,
+      failures.length === 0
+        ? { ranks: size, heardFrom: ofThis.map(({ rank }) => rank) }
+        : { failures },
+    );
+  }
+  t.equal(exitCode, 0, 'all ranks finalize');
+  t.equal(stderr.text, '', 'nobody complains');
+}
