@@ -73,7 +73,8 @@ export default tseslint.config(
         {
           selector: 'variable',
           modifiers: ['const', 'global'],
-          format: ['camelCase', 'UPPER_CASE'],
+          // PascalCase: an object that stands in for an enum.
+          format: ['camelCase', 'UPPER_CASE', 'PascalCase'],
         },
         {
           selector: 'classProperty',
