@@ -22,6 +22,9 @@ class EndedBySignal extends Error {
   }
 }
 
+/** Above this load average, others use the cores that the ranks are bound to. */
+const busyLoad = 0.5;
+
 function json(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }
@@ -50,6 +53,11 @@ async function run(options: Options, signal: AbortSignal): Promise<void> {
   const { peers, missing } = options.peers ? await findPeers() : { peers: [], missing: [] };
   for (const sentence of missing) process.stderr.write(`${sentence}\n`);
   const machine = await describeMachine(peers.map((peer) => peer.name));
+  if (machine.loadBefore > busyLoad) {
+    process.stderr.write(
+      `This machine is busy (load ${machine.loadBefore.toFixed(1)}): ranks that wait for a core make figures and ratios unsteady\n`,
+    );
+  }
 
   const sampled = await measureAll({
     options,

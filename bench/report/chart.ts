@@ -16,7 +16,7 @@ export interface Style {
 export interface Point {
   readonly x: number;
   readonly y: number;
-  /** Ends of a whisker. */
+  /** Ends of a whisker, which is cut off at the frame. */
   readonly low?: number;
   readonly high?: number;
   /** Shown when the pointer rests on the marker. */
@@ -104,6 +104,8 @@ export function renderChart(chart: Chart): string {
   const atX = (value: number): number => left + chart.x.position(value) * plotWidth;
   const atY = (value: number): number => top + (1 - chart.y.position(value)) * plotHeight;
 
+  const inPlot = (value: number): number => Math.min(top + plotHeight, Math.max(top, atY(value)));
+
   const rows = chart.y.ticks.map(({ value, label }) => {
     const y = n(atY(value));
     const number =
@@ -132,7 +134,7 @@ export function renderChart(chart: Chart): string {
       const whisker =
         low === undefined || high === undefined
           ? ''
-          : `<path class="line" stroke-width="1.2" d="M${n(atX(x))} ${n(atY(low))}V${n(atY(high))}"/>`;
+          : `<path class="line" stroke-width="1.2" d="M${n(atX(x))} ${n(inPlot(low))}V${n(inPlot(high))}"/>`;
       return `<g><title>${escapeXml(`${label}\n${tip}`)}</title>${whisker}${markerAt(style.marker, atX(x), atY(y))}</g>`;
     });
     return `<g class="${style.colour}"><path class="${lineClass(style)}" stroke-width="${style.width}" d="${path}"/>${marks.join('')}</g>`;

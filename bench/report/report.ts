@@ -87,7 +87,7 @@ function ratioChart(sampled: readonly Sampled[], benchmark: Benchmark): string |
     xName: sizeName,
     yName: 'VM / native',
     x: sizeScale(points.map(({ x }) => x)),
-    y: ratioScale(points.flatMap(({ low, high }) => [low, high])),
+    y: ratioScale(points.map(({ y }) => y)),
     height: 280,
     reference: 1,
     series: [

@@ -58,16 +58,24 @@ export function sizeScale(sizes: readonly number[]): Scale {
   };
 }
 
-/** Linear and about 1, wide enough for all values, with a tick at each round step. */
-export function ratioScale(values: readonly number[]): Scale {
-  const reach = Math.max(0.2, ...values.map((value) => Math.abs(value - 1)));
-  const step = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10].find((one) => reach / one <= 4.01) ?? reach / 4;
-  const lowest = Math.max(0, 1 - Math.ceil(reach / step - 1e-9) * step);
-  const highest = 1 + Math.ceil(reach / step - 1e-9) * step;
-  const ticks: Tick[] = [];
-  for (let i = 0; lowest + i * step <= highest + 1e-9; i++) {
-    const value = lowest + i * step;
-    ticks.push({ value, label: value.toFixed(2) });
+/** The smallest of 1, 2, 5, 10, 20… hundredths that divides a length into at most `parts`. */
+function roundStep(length: number, parts: number): number {
+  for (let decade = 0.01; ; decade *= 10) {
+    const step = [decade, 2 * decade, 5 * decade].find((one) => length / one <= parts + 1e-9);
+    if (step !== undefined) return step;
   }
-  return { position: (value) => (value - lowest) / (highest - lowest), ticks };
+}
+
+/** Linear and about 1, wide enough for all values, with a tick at each round step; ends at 0 at the latest. */
+export function ratioScale(values: readonly number[]): Scale {
+  const above = Math.max(0.2, ...values.map((value) => value - 1));
+  const below = Math.min(1, Math.max(0.2, ...values.map((value) => 1 - value)));
+  const step = roundStep(above + below, 8);
+  const ticks: Tick[] = [];
+  const first = Math.max(-Math.round(1 / step), -Math.ceil(below / step - 1e-9));
+  const last = Math.ceil(above / step - 1e-9);
+  for (let i = first; i <= last; i++) {
+    ticks.push({ value: 1 + i * step, label: Math.max(0, 1 + i * step).toFixed(step < 1 ? 2 : 0) });
+  }
+  return { position: (value) => ((value - 1) / step - first) / (last - first), ticks };
 }

@@ -3,8 +3,27 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 import { guarded, KILL_TREE } from './guard.js';
+import { JobError } from './job-error.js';
 import type { Place, RankExit, RankProcess, RankStart } from './place.js';
 import { LAUNCHER_PID, NETWORK_ADDRESSES } from './rank-environment.js';
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  ENOENT: 'build it with `npm rebuild viaduct`',
+  EMFILE: 'raise the limit of open files with `ulimit -n`',
+  EAGAIN: 'raise the limit of processes with `ulimit -u`',
+  E2BIG: 'shorten the arguments or the environment',
+};
+
+function explain(error: unknown, guard: string): JobError {
+  const { message, code = '', errno } = error as NodeJS.ErrnoException;
+  const remedy = REMEDIES[code];
+  return new JobError('ERR_JOB_SPAWN', remedy === undefined ? message : `${message}; ${remedy}`, {
+    call: 'runJob',
+    operands: { guard },
+    cause: error,
+    ...(errno === undefined ? {} : { errno }),
+  });
+}
 
 /** This host as the place where ranks run. */
 export class HostPlace implements Place {
@@ -31,7 +50,9 @@ export class HostPlace implements Place {
       detached: true,
       stdio: [start.stdin, 'pipe', 'pipe'],
     });
-    await once(child, 'spawn');
+    await once(child, 'spawn').catch((error: unknown) => {
+      throw explain(error, command);
+    });
     const guard = child.pid!;
     this.#guards.add(guard);
     const exited = new Promise<RankExit>((resolve) => {

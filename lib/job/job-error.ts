@@ -3,7 +3,8 @@ import { ViaductError, type ErrorDetails } from '../errors.js';
 
 /**
  * The job could not be started as it was asked for. Codes: `ERR_JOB_OPTION`, `ERR_JOB_CWD`,
- * `ERR_JOB_PROGRAM` (there is no such program), `ERR_JOB_NOT_EXECUTABLE`.
+ * `ERR_JOB_PROGRAM` (there is no such program), `ERR_JOB_NOT_EXECUTABLE`, `ERR_JOB_SPAWN` (the
+ * operating system refused a process).
  */
 export class JobError extends ViaductError {}
 

@@ -46,11 +46,23 @@ t.test('a size scale of one size has finite positions', async (t) => {
   t.ok(Number.isFinite(sizeScale([0]).position(0)));
 });
 
-t.test('a ratio scale has 1 in its middle, on a tick, and holds every value', async (t) => {
-  const scale = ratioScale([0.98, 1.31]);
-  t.ok(labels(scale).includes('1.00'));
-  t.ok(Math.abs(scale.position(1) - 0.5) < 1e-9);
-  t.ok(scale.position(1.31) <= 1);
+t.test('a ratio scale has a tick at 1 and holds every value', async (t) => {
+  for (const values of [[1], [0.98, 1.31], [0.4, 0.9], [0.01, 8.1], [700]]) {
+    const scale = ratioScale(values);
+    t.ok(
+      scale.ticks.some(({ value }) => value === 1),
+      `${values.join()}: ${labels(scale).join()}`,
+    );
+    t.ok(scale.ticks.length <= 11);
+    t.ok(values.every((value) => scale.position(value) >= 0 && scale.position(value) <= 1));
+    t.ok(Math.abs(scale.position(scale.ticks[0].value)) < 1e-9);
+    t.ok(Math.abs(scale.position(scale.ticks.at(-1)?.value ?? 0) - 1) < 1e-9);
+  }
+});
+
+t.test('a ratio scale of ratios near 1 goes from 0.80 to 1.20', async (t) => {
+  const shown = labels(ratioScale([0.99, 1.02]));
+  t.same([shown[0], shown.at(-1)], ['0.80', '1.20']);
 });
 
 const chart = {

@@ -19,7 +19,7 @@ t.test(
     const script = 'echo up; if [ $VIADUCT_RANK = 1 ]; then echo why >&2; exit 7; fi; sleep 1000';
     const launch = new Launch(t, ['run', '--vm', '-n', '2', ...shell(script)]);
     await launch.shown(/up/g, 1);
-    const below = descendantsOf(launch.child.pid!);
+    const below = descendantsOf(launch.pid);
     const ended = await launch.ended;
     t.equal(ended.stderr, '[1] why\nviaduct run: rank 1 exited with status 7\n');
     t.equal(ended.status, 7);
@@ -51,11 +51,10 @@ t.test(
       ...rankProgram('misfortune', 'stream'),
     ]);
     await launch.shown(/streaming/g, 1);
-    const below = descendantsOf(launch.child.pid!);
-    const guards = descendantsOf(launch.child.pid!).filter(
-      (pid) => programOf(pid) === 'viaduct-guard',
-    );
-    process.kill(guards[0], 'SIGKILL');
+    const below = descendantsOf(launch.pid);
+    const guard = below.find((pid) => programOf(pid) === 'viaduct-guard');
+    if (guard === undefined) throw new Error('the machines have no guard');
+    process.kill(guard, 'SIGKILL');
     const ended = await launch.ended;
     t.match(ended.stderr, /^viaduct run: rank \d was lost: VM rank-\d: /m);
     t.equal(ended.status, 5, 'that of the peer, which gave up');
@@ -66,24 +65,28 @@ t.test(
 t.test('machines die with a launcher that is killed', { skip: withoutUml }, async (t) => {
   const launch = new Launch(t, ['run', '--vm', '-n', '2', ...shell('echo up; sleep 1000')]);
   await launch.shown(/up/g, 2);
-  const below = descendantsOf(launch.child.pid!);
+  const below = descendantsOf(launch.pid);
   t.ok(below.length >= 4, `${below.length} processes`);
   launch.child.kill('SIGKILL');
   await launch.ended;
   await allGone(below);
 });
 
-t.test('Ctrl-C reaches the ranks in their machines, and reaches them once', { skip: withoutUml }, async (t) => {
-  const script = "trap 'echo got it; exit 0' INT; echo up; while true; do sleep 0.1; done";
-  const launch = new Launch(t, ['run', '--vm', '-n', '2', ...shell(script)]);
-  await launch.shown(/up/g, 2);
-  const below = descendantsOf(launch.child.pid!);
-  launch.signalForeground('SIGINT');
-  const ended = await launch.ended;
-  t.equal(ended.status, 130);
-  t.equal(ended.stdout.match(/got it/g)?.length, 2);
-  await allGone(below);
-});
+t.test(
+  'Ctrl-C reaches the ranks in their machines, and reaches them once',
+  { skip: withoutUml },
+  async (t) => {
+    const script = "trap 'echo got it; exit 0' INT; echo up; while true; do sleep 0.1; done";
+    const launch = new Launch(t, ['run', '--vm', '-n', '2', ...shell(script)]);
+    await launch.shown(/up/g, 2);
+    const below = descendantsOf(launch.pid);
+    launch.signalForeground('SIGINT');
+    const ended = await launch.ended;
+    t.equal(ended.status, 130);
+    t.equal(ended.stdout.match(/got it/g)?.length, 2);
+    await allGone(below);
+  },
+);
 
 t.test('without the program of the driver the remedy is told', async (t) => {
   const args = ['run', '--vm', '-n', '2', '--', process.execPath, '-e', '0'];

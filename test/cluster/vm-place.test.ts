@@ -19,7 +19,7 @@ const sorted = (text: string): string[] => text.split('\n').filter(Boolean).sort
 
 /** Machines that a launch runs at this moment, by their first processes. */
 function machinesOf(launch: Launch): number[] {
-  const below = descendantsOf(launch.child.pid!);
+  const below = descendantsOf(launch.pid);
   const machines = below.filter((pid) => programOf(pid) === UML);
   return machines.filter((pid) => machines.some((other) => descendantsOf(pid).includes(other)));
 }
@@ -56,7 +56,7 @@ t.test(
     let below: number[] = [];
     while (machinesOf(launch).length < 2 && launch.child.exitCode === null) {
       await new Promise((resolve) => setTimeout(resolve, 20));
-      below = descendantsOf(launch.child.pid!);
+      below = descendantsOf(launch.pid);
     }
     const ended = await launch.ended;
     t.equal(ended.stderr, '');
@@ -75,7 +75,7 @@ t.test(
   async (t) => {
     const launch = new Launch(t, ['run', '--vm', '-n', '2', ...shell('echo up; sleep 1000')]);
     await launch.shown(/up/g, 2);
-    const bound = descendantsOf(launch.child.pid!)
+    const bound = descendantsOf(launch.pid)
       .filter((pid) => programOf(pid) === UML)
       .map((pid) => /Cpus_allowed_list:\s*(\S+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')));
     t.strictSame(

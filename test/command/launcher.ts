@@ -52,9 +52,14 @@ export class Launch {
     t.teardown(() => child.kill('SIGKILL'));
   }
 
+  get pid(): number {
+    if (this.child.pid === undefined) throw new Error('the command could not be started');
+    return this.child.pid;
+  }
+
   /** Sends a signal to all of the foreground, as a terminal does on Ctrl-C. */
   signalForeground(signal: NodeJS.Signals): void {
-    if (this.child.pid !== undefined) process.kill(-this.child.pid, signal);
+    process.kill(-this.pid, signal);
   }
 
   /** Waits until the standard output shows `count` matches; each as its first group. */

@@ -1,9 +1,20 @@
 /** How jobs end: with which status and word, and with nothing left. */
+import { spawnSync } from 'node:child_process';
 import { chmodSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 
 import t from 'tap';
 
-import { allGone, Launch, pidsIn, PRINT_PID, shell, viaduct } from './launcher.js';
+import {
+  allGone,
+  descendantsOf,
+  Launch,
+  pidsIn,
+  PRINT_PID,
+  programOf,
+  shell,
+  viaduct,
+} from './launcher.js';
 
 const traced = (script: string): string[] => shell(PRINT_PID + script);
 const PIDS = /pid (\d+)\n/g;
@@ -108,6 +119,27 @@ t.test('ranks and what they started die with a launcher that is killed', async (
   launch.child.kill('SIGKILL');
   await launch.ended;
   await allGone(pids);
+});
+
+t.test('a rank dies with its guard, and the job with it', async (t) => {
+  const launch = new Launch(t, ['run', '-n', '2', ...traced('sleep 1000')]);
+  await launch.shown(PIDS, 2);
+  const below = descendantsOf(launch.pid);
+  const guard = below.find((pid) => programOf(pid) === 'viaduct-guard');
+  if (guard === undefined) throw new Error('the ranks have no guard');
+  process.kill(guard, 'SIGKILL');
+  const ended = await launch.ended;
+  t.match(ended.stderr, /^viaduct run: rank \d was killed by SIGKILL/);
+  t.equal(ended.status, 137);
+  await allGone(below);
+});
+
+t.test('a limit of the system is told with its remedy', async (t) => {
+  const main = fileURLToPath(new URL('../../lib/command/main.js', import.meta.url));
+  const script = `ulimit -n 60; exec "${process.execPath}" "${main}" run -n 60 -- true`;
+  const { status, stderr } = spawnSync('sh', ['-c', script], { encoding: 'utf8' });
+  t.match(stderr, /^viaduct run: rank \d+ could not be started: .*EMFILE; raise .*ulimit -n/);
+  t.equal(status, 1);
 });
 
 t.test('what a rank started dies with it', async (t) => {
