@@ -1,10 +1,10 @@
 /** Runs all scenarios in one job and reports each as a test of its own. */
-import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
 import type { Test } from 'tap';
 
 import { runJob, type Place } from '../../lib/job/index.js';
+import { Lines } from '../lines.js';
 import { chooseSeed } from '../seeded-random.js';
 import { allScenarios } from './scenarios/index.js';
 
@@ -14,14 +14,6 @@ interface Report {
   readonly rank: number;
   readonly name: string;
   readonly message?: string;
-}
-
-class Lines extends Writable {
-  text = '';
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.text += chunk.toString('utf8');
-    done();
-  }
 }
 
 /** @param env variables that choose how the ranks speak to each other. */

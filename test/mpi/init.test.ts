@@ -1,0 +1,124 @@
+/** Joining a job: what a process needs for it, and what it is told when that is missing. */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+import t from 'tap';
+
+import { Aperture } from '../../lib/aperture/index.js';
+import { apertureSizeBytes, formatAperture } from '../../lib/mpi/index.js';
+
+const run = promisify(execFile);
+
+/** Runs a module with these variables; yields its exit status and what it wrote. */
+async function runModule(source: string, env: Record<string, string>) {
+  const without = { ...process.env };
+  for (const name of Object.keys(without)) if (name.startsWith('VIADUCT_')) delete without[name];
+  try {
+    const { stdout, stderr } = await run(
+      process.execPath,
+      ['--input-type=module', '--eval', source],
+      { env: { ...without, ...env } },
+    );
+    return { exitCode: 0, stdout, stderr };
+  } catch (error) {
+    const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
+    return { exitCode: code, stdout, stderr };
+  }
+}
+
+const join = `
+  import { init } from 'viaduct/mpi';
+  const { world, finalize } = await init();
+  console.log(world.rank, world.size);
+  await finalize();`;
+
+t.test('a program that nobody launched is a world of one', async (t) => {
+  const { exitCode, stdout } = await runModule(join, {});
+  t.equal(stdout, '0 1\n');
+  t.equal(exitCode, 0);
+});
+
+t.test('a program that does not finalize does so when it has nothing more to do', async (t) => {
+  const { exitCode } = await runModule(`import { init } from 'viaduct/mpi'; await init();`, {});
+  t.equal(exitCode, 0);
+});
+
+t.test('a process joins once', async (t) => {
+  const { exitCode, stderr } = await runModule(
+    `import { init } from 'viaduct/mpi'; await init(); await init();`,
+    {},
+  );
+  t.match(stderr, /ERR_MPI_STATE/);
+  t.equal(exitCode, 1);
+});
+
+for (const [rank, size] of [
+  ['2', '2'],
+  ['-1', '2'],
+  ['0', '0'],
+  ['x', '2'],
+  ['0', ''],
+] as const) {
+  t.test(`rank '${rank}' of '${size}' is refused`, async (t) => {
+    const { exitCode, stderr } = await runModule(join, { VIADUCT_RANK: rank, VIADUCT_SIZE: size });
+    t.match(stderr, /ERR_MPI_ENVIRONMENT/);
+    t.equal(exitCode, 1);
+  });
+}
+
+t.test('a missing aperture is named', async (t) => {
+  const { exitCode, stderr } = await runModule(join, {
+    VIADUCT_RANK: '0',
+    VIADUCT_SIZE: '2',
+    VIADUCT_APERTURE: '/proc/self/fd/12345',
+  });
+  t.match(stderr, /no aperture at \/proc\/self\/fd\/12345/);
+  t.match(stderr, /ERR_APERTURE_MISSING/);
+  t.equal(exitCode, 1);
+});
+
+t.test('a file that is no aperture is refused', async (t) => {
+  const { exitCode, stderr } = await runModule(join, {
+    VIADUCT_RANK: '0',
+    VIADUCT_SIZE: '2',
+    VIADUCT_APERTURE: fileURLToPath(import.meta.url),
+  });
+  t.match(stderr, /ERR_APERTURE_FOREIGN/);
+  t.equal(exitCode, 1);
+});
+
+t.test('an aperture without queues, or made for another number of ranks, is refused', async (t) => {
+  using aperture = Aperture.create({ sizeBytes: apertureSizeBytes(3), participants: 3 });
+  const env = { VIADUCT_RANK: '0', VIADUCT_SIZE: '2', VIADUCT_APERTURE: aperture.path };
+  t.match((await runModule(join, env)).stderr, /holds no message queues/);
+  formatAperture(aperture, 3);
+  const { exitCode, stderr } = await runModule(join, env);
+  t.match(stderr, /was made for 3 ranks, not for 2/);
+  t.equal(exitCode, 1);
+  t.equal(aperture.participants.state(0), 'empty', 'it did not attach');
+});
+
+t.test('two processes cannot be the same rank', async (t) => {
+  using aperture = Aperture.create({ sizeBytes: apertureSizeBytes(2), participants: 2 });
+  formatAperture(aperture, 2);
+  aperture.attach(0);
+  const { stderr } = await runModule(join, {
+    VIADUCT_RANK: '0',
+    VIADUCT_SIZE: '2',
+    VIADUCT_APERTURE: aperture.path,
+  });
+  t.match(stderr, /ERR_APERTURE_PARTICIPANT/);
+});
+
+t.test('an unknown protocol for long messages is refused', async (t) => {
+  using aperture = Aperture.create({ sizeBytes: apertureSizeBytes(2), participants: 2 });
+  formatAperture(aperture, 2);
+  const { stderr } = await runModule(join, {
+    VIADUCT_RANK: '0',
+    VIADUCT_SIZE: '2',
+    VIADUCT_APERTURE: aperture.path,
+    VIADUCT_LONG_MESSAGES: 'pigeons',
+  });
+  t.match(stderr, /'single-copy' or 'fragments', not 'pigeons'/);
+});
