@@ -1,0 +1,81 @@
+/**
+ * The types of the public interface, as programs that import the package by its name see them. It is not run: tsc
+ * compiles it, and fails where an expected error is none.
+ */
+import { init, VirtualMachine, ViaductError } from 'viaduct';
+import { Aperture, ApertureError, type Block } from 'viaduct/aperture';
+import { runJob, type JobResult } from 'viaduct/job';
+import { ANY_SOURCE, ANY_TAG, type Communicator, MpiError, Request, Status } from 'viaduct/mpi';
+import { VmError } from 'viaduct/vm';
+
+/** Compiles if the value is of that type and of no wider one. */
+type Same<A, B> =
+  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+const is = <A, B>(same: Same<A, B>): boolean => same;
+
+export async function messages(): Promise<void> {
+  await using job = await init();
+  const { world } = job;
+  is<typeof world, Communicator>(true);
+  is<typeof world.rank, number>(true);
+
+  world.sendSync(new Float64Array(4), 1);
+  world.sendSync(new ArrayBuffer(4), 1, 7);
+  world.sendSync(new SharedArrayBuffer(4), 1, 7);
+  world.sendSync(Buffer.alloc(4), 1, 7);
+  // @ts-expect-error a destination is needed
+  world.sendSync(new Uint8Array(1));
+  // @ts-expect-error a string is no memory
+  world.sendSync('text', 1);
+  // @ts-expect-error an array is no memory
+  world.sendSync([1, 2, 3], 1);
+  // @ts-expect-error ranks are numbers
+  world.sendSync(new Uint8Array(1), '1');
+
+  const status = world.recvSync(new Uint8Array(1), ANY_SOURCE, ANY_TAG, new Status());
+  is<typeof status, Status>(true);
+  const awaited = await world.recv(new Uint8Array(1), 0, 7, { timeoutMs: 5 });
+  is<typeof awaited, Status>(true);
+  const sent = await world.send(new Uint8Array(1), 0, 7, { signal: new AbortController().signal });
+  is<typeof sent, void>(true);
+  // @ts-expect-error an unknown option
+  await world.recv(new Uint8Array(1), 0, 7, { timeout: 5 });
+
+  const request = world.irecv(new Uint8Array(1));
+  is<typeof request, Request>(true);
+  const done = await request;
+  is<typeof done, Status>(true);
+  is<ReturnType<typeof request.test>, boolean>(true);
+  Request.waitAllSync([request]);
+  // @ts-expect-error requests come from isend and irecv; their rank cannot be changed
+  world.rank = 3;
+  await world.barrier();
+}
+
+export function memory(): void {
+  using aperture = Aperture.create({ sizeBytes: 4096 });
+  const block = aperture.allocate(64);
+  is<typeof block, Block>(true);
+  is<typeof block.buffer, ArrayBuffer>(true);
+  // @ts-expect-error a size is needed
+  Aperture.create({});
+  // @ts-expect-error apertures are created or opened
+  new Aperture();
+}
+
+export async function jobs(): Promise<void> {
+  const result = await runJob({ size: 2, command: 'node', args: ['app.js'] });
+  is<typeof result, JobResult>(true);
+  // @ts-expect-error a command is needed
+  await runJob({ size: 2 });
+  await using vm = await VirtualMachine.boot({ driver: 'uml' });
+  const { exitCode } = await vm.exec('true');
+  is<typeof exitCode, number | null>(true);
+  // @ts-expect-error no such driver
+  await VirtualMachine.boot({ driver: 'xen' });
+}
+
+export function codeOf(error: MpiError | ApertureError | VmError): string {
+  const root: ViaductError = error;
+  return root.code;
+}
