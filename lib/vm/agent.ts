@@ -10,7 +10,8 @@ import {
   encodeHello,
   FrameDecoder,
   FrameError,
-  FrameType,
+  FRAME,
+  type FrameType,
   MAX_PAYLOAD_BYTES,
   parseHello,
   PayloadReader,
@@ -103,7 +104,7 @@ export class AgentClient {
       guestProcess.fail(this.#lost);
     } else {
       this.#receivers.set(stream, guestProcess);
-      this.#send(FrameType.exec, stream, payload);
+      this.#send(FRAME.exec, stream, payload);
     }
     return guestProcess;
   }
@@ -120,7 +121,7 @@ export class AgentClient {
     const { promise, resolve, reject } = new Deferred<Buffer>();
     this.#receivers.set(stream, {
       receive: (frame) => {
-        if (frame.type === FrameType.failed) {
+        if (frame.type === FRAME.failed) {
           const reader = new PayloadReader(frame.payload);
           reject(describeFailure(reader.u32(), reader.text()));
         } else if (frame.type === answer) {
@@ -138,7 +139,7 @@ export class AgentClient {
 
   /** Asks the guest to end its processes within `graceMs` and to power off. Nothing answers. */
   powerOff(graceMs: number): void {
-    this.#send(FrameType.powerOff, 0, new PayloadWriter().u32(graceMs).bytes());
+    this.#send(FRAME.powerOff, 0, new PayloadWriter().u32(graceMs).bytes());
   }
 
   /** The machine has ended: all that waits for it fails with `error`. */
@@ -180,7 +181,7 @@ export class AgentClient {
       this.#greet(frame);
       return;
     }
-    if (frame.type === FrameType.received) {
+    if (frame.type === FRAME.received) {
       this.#line.acknowledge(new PayloadReader(frame.payload).u32());
       return;
     }
@@ -190,7 +191,7 @@ export class AgentClient {
   }
 
   #greet(frame: Frame): void {
-    if (frame.type !== FrameType.hello) throw new FrameError('it does not start with a greeting');
+    if (frame.type !== FRAME.hello) throw new FrameError('it does not start with a greeting');
     const hello = parseHello(frame.payload);
     if (hello.version !== PROTOCOL_VERSION) {
       throw new FrameError(
@@ -198,7 +199,7 @@ export class AgentClient {
       );
     }
     this.#greeted = true;
-    this.#send(FrameType.hello, 0, encodeHello(this.#options.vm));
+    this.#send(FRAME.hello, 0, encodeHello(this.#options.vm));
     const intervalMs = Math.ceil(this.#options.silenceTimeoutMs / PINGS_UNTIL_SILENT);
     this.#heartbeat = setInterval(() => this.#ping(), intervalMs).unref();
     this.#greeting.resolve(hello);
@@ -217,6 +218,6 @@ export class AgentClient {
       return;
     }
     this.#unansweredPings += 1;
-    this.#send(FrameType.ping, 0, Buffer.alloc(0));
+    this.#send(FRAME.ping, 0, Buffer.alloc(0));
   }
 }

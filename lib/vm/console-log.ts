@@ -1,6 +1,7 @@
 /** What a guest wrote on its console: the last of it, up to a limit. */
 
 const LIMIT_CHARACTERS = 256 * 1024;
+const TAIL_LINES = 12;
 
 /** Text of a console, line by line. */
 export class ConsoleLog {
@@ -18,10 +19,15 @@ export class ConsoleLog {
     return this.#text;
   }
 
-  /** The last `count` lines that are not empty. */
-  tail(count = 12): string {
+  /**
+   * Up to 12 lines that are not empty: the last, or those around the last that matches `focus`, as what led to a
+   * panic stands before it and a long trace after it.
+   */
+  tail(focus?: RegExp): string {
     const lines = this.#text.split('\n').filter((line) => line.trim() !== '');
-    return lines.slice(-count).join('\n');
+    const found = focus === undefined ? -1 : lines.findLastIndex((line) => focus.test(line));
+    const end = found < 0 ? lines.length : found + TAIL_LINES / 2;
+    return lines.slice(Math.max(end - TAIL_LINES, 0), end).join('\n');
   }
 
   /** Adds text as it comes, cut anywhere. */

@@ -6,7 +6,8 @@ import { Deferred } from './deferred.js';
 import { VmError } from './errors.js';
 import {
   FrameError,
-  FrameType,
+  FRAME,
+  type FrameType,
   INITIAL_WINDOW_BYTES,
   PayloadReader,
   PayloadWriter,
@@ -122,14 +123,14 @@ class GuestInput extends Writable {
         return;
       }
       this.#windowBytes -= byteLength;
-      this.#send(FrameType.input, chunk.subarray(at, at + byteLength));
+      this.#send(FRAME.input, chunk.subarray(at, at + byteLength));
       at += byteLength;
     }
     done();
   }
 
   override _final(done: () => void): void {
-    this.#send(FrameType.input, Buffer.alloc(0));
+    this.#send(FRAME.input, Buffer.alloc(0));
     done();
   }
 }
@@ -167,8 +168,8 @@ export class GuestProcess {
       if (!this.#ended) send(type, payload);
     };
     this.stdin = this.#input = new GuestInput(this.#send);
-    this.stdout = this.#output = new GuestOutput(this.#granting(FrameType.output));
-    this.stderr = this.#error = new GuestOutput(this.#granting(FrameType.error));
+    this.stdout = this.#output = new GuestOutput(this.#granting(FRAME.output));
+    this.stderr = this.#error = new GuestOutput(this.#granting(FRAME.error));
     this.started = this.#start.promise;
     this.exited = this.#exit.promise;
     this.#limit(options);
@@ -177,7 +178,7 @@ export class GuestProcess {
   /** Sends a signal to the command's process group. Harmless when it has ended. */
   kill(signal: NodeJS.Signals | number = 'SIGTERM'): void {
     const number = typeof signal === 'number' ? signal : constants.signals[signal];
-    this.#send(FrameType.signal, new PayloadWriter().u32(number).bytes());
+    this.#send(FRAME.signal, new PayloadWriter().u32(number).bytes());
   }
 
   /**
@@ -188,23 +189,23 @@ export class GuestProcess {
   receive(frame: Frame): boolean {
     const reader = new PayloadReader(frame.payload);
     switch (frame.type) {
-      case FrameType.started:
+      case FRAME.started:
         this.#start.resolve(reader.u32());
         return false;
-      case FrameType.output:
+      case FRAME.output:
         this.#output.receive(frame.payload);
         return false;
-      case FrameType.error:
+      case FRAME.error:
         this.#error.receive(frame.payload);
         return false;
-      case FrameType.input:
+      case FRAME.input:
         this.#input.refuse();
         return false;
-      case FrameType.window:
-        if (reader.u8() !== FrameType.input) throw new FrameError('it grants what is not input');
+      case FRAME.window:
+        if (reader.u8() !== FRAME.input) throw new FrameError('it grants what is not input');
         this.#input.grant(reader.u32());
         return false;
-      case FrameType.exited: {
+      case FRAME.exited: {
         const exitCode = reader.u32();
         const signal = reader.u32();
         this.#finish();
@@ -215,7 +216,7 @@ export class GuestProcess {
         );
         return true;
       }
-      case FrameType.failed: {
+      case FRAME.failed: {
         const errno = reader.u32();
         this.fail(this.#startFailure(errno, reader.text()));
         return true;
@@ -234,7 +235,7 @@ export class GuestProcess {
 
   #granting(which: FrameType): (byteLength: number) => void {
     return (byteLength) =>
-      this.#send(FrameType.window, new PayloadWriter().u8(which).u32(byteLength).bytes());
+      this.#send(FRAME.window, new PayloadWriter().u8(which).u32(byteLength).bytes());
   }
 
   #finish(): void {

@@ -14,7 +14,7 @@ export const LINE_WINDOW_BYTES = 3072;
 const MAGIC = 0x4456;
 const HELLO_MAGIC = 'viaduct';
 
-export const FrameType = {
+export const FRAME = {
   hello: 1,
   exec: 2,
   started: 3,
@@ -33,9 +33,9 @@ export const FrameType = {
   powerOff: 16,
   received: 17,
 } as const;
-export type FrameType = (typeof FrameType)[keyof typeof FrameType];
+export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 
-const knownTypes: ReadonlySet<number> = new Set(Object.values(FrameType));
+const knownTypes: ReadonlySet<number> = new Set(Object.values(FRAME));
 
 export interface Frame {
   readonly type: FrameType;
@@ -44,7 +44,9 @@ export interface Frame {
 }
 
 /** Bytes that are no frame, or a frame that doesn't hold what its type says. */
-export class FrameError extends Error {}
+export class FrameError extends Error {
+  override readonly name = 'FrameError';
+}
 
 /** One frame's bytes. The caller keeps `payload` within `MAX_PAYLOAD_BYTES`. */
 export function encodeFrame(type: FrameType, stream: number, payload: Uint8Array): Buffer {

@@ -12,7 +12,7 @@ import { collect, type ExecOptions, type ExecResult } from './exec.js';
 import type { GuestProcess, SpawnOptions } from './guest-process.js';
 import type { LinkEnd } from './link.js';
 import { parseAddress } from './network-address.js';
-import { FrameType, PayloadReader, PayloadWriter } from './protocol.js';
+import { FRAME, PayloadReader, PayloadWriter } from './protocol.js';
 import { assertStep, isLegal, type VmAction, type VmState } from './states.js';
 
 export type { ExecOptions, ExecResult } from './exec.js';
@@ -264,9 +264,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     }
     const payload = new PayloadWriter().text(name).u32(parsed.address).u32(parsed.prefixLength);
     await this.#agent.request(
-      FrameType.network,
+      FRAME.network,
       payload.u32(mtu).bytes(),
-      FrameType.done,
+      FRAME.done,
       (errno, step) =>
         new VmError('ERR_VM_NETWORK', `${name} can't be given ${address}: ${step} failed`, {
           vm: this.name,
@@ -281,9 +281,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
   async memory(): Promise<GuestMemory> {
     this.#assertLegal('read its memory', 'vm.memory');
     const payload = await this.#agent.request(
-      FrameType.memory,
+      FRAME.memory,
       Buffer.alloc(0),
-      FrameType.memory,
+      FRAME.memory,
       (errno, step) => new VmError('ERR_VM_PROTOCOL', step, { vm: this.name, errno }),
     );
     const reader = new PayloadReader(payload);
@@ -383,7 +383,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     this.#step('ended');
     this.#error = new VmError(code, message, {
       vm: this.name,
-      consoleTail: wanted ? '' : this.#log.tail(),
+      consoleTail: wanted ? '' : this.#log.tail(PANIC),
       cause,
     });
     this.#agent.close(this.#error);

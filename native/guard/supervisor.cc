@@ -53,6 +53,17 @@ void remove_directories(const Options& options) {
   }
 }
 
+// What was there before is not ours to remove.
+bool scratch_is_free(const Options& options) {
+  for (const std::string& directory : options.scratch) {
+    struct stat status;
+    if (lstat(directory.c_str(), &status) != 0) continue;
+    fprintf(stderr, "viaduct-guard: --scratch %s: %s\n", directory.c_str(), strerror(EEXIST));
+    return false;
+  }
+  return true;
+}
+
 bool make_scratch(const Options& options) {
   for (const std::string& directory : options.scratch) {
     if (mkdir(directory.c_str(), 0700) == 0) continue;
@@ -195,6 +206,7 @@ int run_in_place(const Options& options) {
 }
 
 int supervise(const Options& options) {
+  if (!scratch_is_free(options)) return 125;
   sigset_t all;
   sigset_t program_mask;
   sigfillset(&all);

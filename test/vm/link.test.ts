@@ -1,0 +1,77 @@
+/** Networks between machines. */
+import t from 'tap';
+
+import { VirtualLink, VirtualMachine } from '../../lib/vm/index.js';
+import { withoutUml } from '../cluster/uml-installed.js';
+
+t.setTimeout(120_000);
+
+const server = `
+  const server = net.createServer((socket) => socket.pipe(socket).on('end', () => server.close()));
+  server.listen(5000, () => console.log('listening'));
+`;
+const client = `
+  const socket = net.connect(5000, '10.86.0.1');
+  const data = crypto.randomBytes(300000);
+  let rounds = 0, received = [];
+  socket.setNoDelay(true).write('x');
+  socket.on('data', (chunk) => {
+    if (rounds < 20) { rounds += 1; socket.write(rounds < 20 ? 'x' : data); return; }
+    received.push(chunk);
+    const all = Buffer.concat(received);
+    if (all.length < data.length) return;
+    console.log(rounds, all.equals(data));
+    socket.end();
+  });
+`;
+
+for (const ends of [2, 3]) {
+  t.test(
+    `${ends} machines on one link reach each other by TCP`,
+    { skip: withoutUml },
+    async (t) => {
+      const link = VirtualLink.create(ends);
+      const vms = await Promise.all(
+        link.ends.map((network, index) =>
+          VirtualMachine.boot({ network, address: `10.86.0.${index + 1}/24` }),
+        ),
+      );
+      t.teardown(async () => {
+        await Promise.all(vms.map((vm) => vm.kill()));
+        link.close();
+      });
+      const first = vms[0];
+      const last = vms[ends - 1];
+      const serving = first.spawn('node', ['-e', server]);
+      await new Promise((resolve) => serving.stdout.once('data', resolve));
+      const result = await last.exec('node', ['-e', client], { timeoutMs: 60_000 });
+      t.match(result, { exitCode: 0, stdout: '20 true\n', stderr: '' });
+      t.match(await serving.exited, { exitCode: 0 });
+    },
+  );
+}
+
+t.test('an interface that is not there can’t be configured', { skip: withoutUml }, async (t) => {
+  const vm = await VirtualMachine.boot({ name: 'alone' });
+  t.teardown(() => vm.kill());
+  await t.rejects(vm.configureNetwork('10.86.0.1/24'), {
+    code: 'ERR_VM_NETWORK',
+    message: /VM alone: vec0 can't be given 10\.86\.0\.1\/24/,
+  });
+  await t.rejects(vm.configureNetwork('10.86.0/24'), { code: 'ERR_VM_ARGUMENT' });
+  await t.rejects(vm.configureNetwork('10.86.0.1/33'), { code: 'ERR_VM_ARGUMENT' });
+});
+
+t.test('a link has 2 to 128 ends', async (t) => {
+  for (const ends of [0, 1, 129, 2.5, Number.NaN]) {
+    t.throws(() => VirtualLink.create(ends), { code: 'ERR_VM_ARGUMENT' });
+  }
+});
+
+t.test('a link that is closed has no ends, and closes twice', async (t) => {
+  const link = VirtualLink.create(3);
+  t.equal(link.ends.length, 3);
+  link.close();
+  link.close();
+  t.throws(() => link.ends, { code: 'ERR_CLOSED' });
+});
