@@ -20,7 +20,7 @@ export function randomFromSeed(seed: number): SeededRandom {
     return (z ^ (z >>> 14)) >>> 0;
   };
   const below = (bound: number): number => next() % bound;
-  return { seed, below, pick: (choices) => choices[below(choices.length)]! };
+  return { seed, below, pick: (choices) => choices[below(choices.length)] };
 }
 
 /** The seed to use: $SEED if set. */

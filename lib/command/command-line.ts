@@ -22,7 +22,9 @@ export function parseCommandLine(
   options: OptionTable,
   defaults: Readonly<Record<string, string>> = {},
 ): CommandLine {
-  const full = args.map((arg) => (Object.hasOwn(defaults, arg) ? `${arg}=${defaults[arg] ?? ''}` : arg));
+  const full = args.map((arg) =>
+    Object.hasOwn(defaults, arg) ? `${arg}=${defaults[arg] ?? ''}` : arg,
+  );
   const { tokens } = parseArgs({
     args: full,
     options,

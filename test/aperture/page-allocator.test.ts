@@ -23,7 +23,7 @@ t.test('random blocks never overlap, and all room comes back', (t) => {
       live.push({ page, count, owner });
     } else {
       const [block] = live.splice(random.below(live.length), 1);
-      const { page, count, owner } = block!;
+      const { page, count, owner } = block;
       if (allocator.free(page, owner) !== count) t.fail(`block at ${page} lost its length`);
       for (let k = page; k < page + count; k++) taken.delete(k);
     }

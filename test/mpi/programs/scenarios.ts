@@ -1,4 +1,6 @@
 /** A rank that runs all scenarios one after the other and says of each how it went. */
+import { inspect } from 'node:util';
+
 import { init } from '../../../lib/mpi/index.js';
 import { randomFromSeed } from '../../seeded-random.js';
 import { allScenarios } from '../scenarios/index.js';
@@ -15,8 +17,7 @@ for (const [index, scenario] of allScenarios.entries()) {
   } catch (thrown) {
     error = thrown;
   }
-  const message =
-    error === undefined ? undefined : error instanceof Error ? error.stack : String(error);
+  const message = error === undefined ? undefined : inspect(error);
   console.log(JSON.stringify({ rank, name: scenario.name, message }));
   // Messages that a failed scenario left would meet the next one's receives.
   if (error !== undefined) process.exit(1);

@@ -118,10 +118,10 @@ export const matching: Scenario[] = [
           [0, 4],
           [ANY_SOURCE, 4],
         ] as const;
-        const requests = wildcards.map(([source, tag], k) => world.irecv(buffers[k]!, source, tag));
+        const requests = wildcards.map(([source, tag], k) => world.irecv(buffers[k], source, tag));
         world.barrierSync();
         Request.waitAllSync(requests);
-        for (const k of range(6)) checkEqual(buffers[k]![0], k, `receive ${k}`);
+        for (const k of range(6)) checkEqual(buffers[k][0], k, `receive ${k}`);
       } else {
         world.barrierSync();
       }
@@ -166,13 +166,13 @@ export const matching: Scenario[] = [
         const words = new Int32Array(3);
         for (let k = 0; k < count; k++) {
           const tag = (k * 3) % 7;
-          if (next[tag]! >= count) continue;
+          if (next[tag] >= count) continue;
           world.recvSync(words, 0, tag);
           checkEqual(words[2], next[tag], `tag ${tag}`);
-          next[tag]! += 7;
+          next[tag] += 7;
         }
         for (const tag of range(7)) {
-          for (; next[tag]! < count; next[tag]! += 7) {
+          for (; next[tag] < count; next[tag] += 7) {
             world.recvSync(words, 0, tag);
             checkEqual(words[0], next[tag], `tag ${tag}`);
           }
@@ -195,7 +195,7 @@ export const matching: Scenario[] = [
       const bytes = new Uint8Array(3000);
       for (let k = 0; k < count * (size - 1); k++) {
         const { source, byteLength } = world.recvSync(bytes, ANY_SOURCE, ANY_TAG);
-        const number = next[source]!++;
+        const number = next[source]++;
         checkEqual(byteLength, (number * 37) % 3000, `size of message ${number} of rank ${source}`);
         checkFilled(bytes.subarray(0, byteLength), number, `message ${number} of rank ${source}`);
       }

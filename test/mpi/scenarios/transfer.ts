@@ -50,7 +50,7 @@ export const transfer: Scenario[] = [
         world.barrierSync();
         if (rank !== 1) return;
         for (const mark of range(SIZES.length).reverse()) {
-          const bytes = new Uint8Array(SIZES[mark]!);
+          const bytes = new Uint8Array(SIZES[mark]);
           world.recvSync(bytes, 0, mark);
           checkFilled(bytes, mark, `message of ${bytes.length} bytes`);
         }
@@ -65,12 +65,12 @@ export const transfer: Scenario[] = [
       const requests: Request[] = [];
       const received = range(size).map(() => new Uint8Array(length));
       for (const other of range(size)) {
-        requests.push(world.irecv(received[other]!, other, 3));
+        requests.push(world.irecv(received[other], other, 3));
         requests.push(world.isend(fill(new Uint8Array(length), rank * 64 + other), other, 3));
       }
       Request.waitAllSync(requests);
       for (const other of range(size)) {
-        checkFilled(received[other]!, other * 64 + rank, `message from ${other}`);
+        checkFilled(received[other], other * 64 + rank, `message from ${other}`);
       }
     },
   },
