@@ -1,4 +1,6 @@
 /** The aperture: one piece of memory that all participants of a job on one host map, in a VM or not. */
+import { constants } from 'node:buffer';
+
 import { ClosedError } from '../errors.js';
 import { ApertureError } from './errors.js';
 import * as header from './header.js';
@@ -104,6 +106,14 @@ export class Aperture {
       );
     }
     const geometry = header.plan(sizeBytes, participants);
+    if (geometry.sizeBytes > constants.MAX_LENGTH) {
+      throw new ApertureError(
+        'ERR_APERTURE_ARGUMENT',
+        `Aperture.create: ${geometry.sizeBytes} bytes are more than one buffer of this Node.js can have ` +
+          `(${constants.MAX_LENGTH}); ask for less, or start fewer ranks`,
+        { call: 'Aperture.create', operands: { sizeBytes, limit: constants.MAX_LENGTH } },
+      );
+    }
     try {
       const mapping = native.createAperture(geometry.sizeBytes);
       header.format(mapping.memory, geometry);

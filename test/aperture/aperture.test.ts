@@ -1,4 +1,5 @@
 /** Apertures as their users see them. */
+import { constants } from 'node:buffer';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, statSync, truncateSync, writeSync } from 'node:fs';
@@ -154,6 +155,16 @@ t.test('sizes that are no sizes are refused', (t) => {
   for (const participants of [0, -1, 1.5, 1e9]) {
     t.throws(() => Aperture.create({ sizeBytes: 4096, participants }), {
       code: 'ERR_APERTURE_ARGUMENT',
+    });
+  }
+  t.end();
+});
+
+t.test('a size that no buffer can have is refused', (t) => {
+  for (const sizeBytes of [constants.MAX_LENGTH, 2 ** 44, Number.MAX_SAFE_INTEGER]) {
+    t.throws(() => Aperture.create({ sizeBytes }), {
+      code: 'ERR_APERTURE_ARGUMENT',
+      message: /more than one buffer of this Node\.js can have/,
     });
   }
   t.end();
