@@ -32,6 +32,8 @@ export class Engine implements RequestOwner {
   readonly #pollOnce = (): boolean => this.poll();
   #failuresSeen = 0;
   readonly #failedRanks = new Map<number, string>();
+  /** A field, since the size of a Map costs as much as a message does. */
+  #anyFailed = false;
 
   constructor(
     rank: number,
@@ -71,7 +73,7 @@ export class Engine implements RequestOwner {
     request.kind = RECEIVE;
     if (this.incoming.meet(request)) return;
     this.incoming.posted.post(request);
-    if (this.#failedRanks.size > 0) this.#failHopeless();
+    if (this.#anyFailed) this.#failHopeless();
   }
 
   /** Handles what has come and sends what was stalled; true if anything moved. */
@@ -145,6 +147,7 @@ export class Engine implements RequestOwner {
     for (const { rank, reason } of this.#failureSource.failed()) {
       if (this.#failedRanks.has(rank)) continue;
       this.#failedRanks.set(rank, reason);
+      this.#anyFailed = true;
       this.#peers[rank].fail((request) => this.#rankFailed(rank, reason, request));
     }
     this.#failHopeless();
