@@ -46,9 +46,7 @@ TEST_F(RemoveTree, RefusesATreeThatIsItselfALink) {
   EXPECT_TRUE(fs::exists(root / "other"));
 }
 
-TEST_F(RemoveTree, IsContentWithATreeThatIsNotThere) {
-  EXPECT_TRUE(remove_tree(root / "nothing"));
-}
+TEST_F(RemoveTree, IsContentWithATreeThatIsNotThere) { EXPECT_TRUE(remove_tree(root / "nothing")); }
 
 }  // namespace
 }  // namespace viaduct::guard
