@@ -5,6 +5,8 @@
 #include "guest/frame.h"
 #include "guest/message.h"
 
+// The name is the fuzzing engine's.
+// NOLINTNEXTLINE(readability-identifier-naming)
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace viaduct::guest;
   FrameDecoder decoder;
