@@ -10,7 +10,7 @@ import {
   shell,
   viaduct,
 } from '../command/launcher.js';
-import { withoutUml } from './uml-installed.js';
+import { withoutUml } from '../uml-installed.js';
 
 t.test(
   'when a rank fails in its machine the others are ended and the status is its',

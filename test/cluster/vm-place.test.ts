@@ -13,7 +13,7 @@ import {
   shell,
   viaduct,
 } from '../command/launcher.js';
-import { UML, withoutUml } from './uml-installed.js';
+import { UML, withoutUml } from '../uml-installed.js';
 
 const sorted = (text: string): string[] => text.split('\n').filter(Boolean).sort();
 

@@ -2,7 +2,7 @@
 import t from 'tap';
 
 import { VmPlace } from '../../lib/cluster/index.js';
-import { withoutUml } from '../cluster/uml-installed.js';
+import { withoutUml } from '../uml-installed.js';
 import { runScenarios } from './run-scenarios.js';
 
 t.test('two virtual machines', { skip: withoutUml }, (t) =>

@@ -3,7 +3,7 @@ import t from 'tap';
 
 import { Aperture } from '../../lib/aperture/index.js';
 import { VirtualMachine } from '../../lib/vm/index.js';
-import { withoutUml } from '../cluster/uml-installed.js';
+import { withoutUml } from '../uml-installed.js';
 
 t.setTimeout(120_000);
 

@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import t from 'tap';
 
 import { VirtualMachine, type BootOptions } from '../../lib/vm/index.js';
-import { withoutUml } from '../cluster/uml-installed.js';
+import { withoutUml } from '../uml-installed.js';
 import { survivors, treeOf } from '../process-tree.js';
 import { insteadOfUml } from './false-machine.js';
 

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 
 import { VirtualMachine } from '../../lib/vm/index.js';
-import { withoutUml } from '../cluster/uml-installed.js';
+import { withoutUml } from '../uml-installed.js';
 import { survivors, treeOf } from '../process-tree.js';
 
 t.setTimeout(120_000);

@@ -4,7 +4,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 
 import { VirtualMachine, VmError } from '../../lib/vm/index.js';
-import { withoutUml } from '../cluster/uml-installed.js';
+import { withoutUml } from '../uml-installed.js';
 
 t.setTimeout(120_000);
 

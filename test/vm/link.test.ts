@@ -2,7 +2,7 @@
 import t from 'tap';
 
 import { VirtualLink, VirtualMachine } from '../../lib/vm/index.js';
-import { withoutUml } from '../cluster/uml-installed.js';
+import { withoutUml } from '../uml-installed.js';
 
 t.setTimeout(120_000);
 
