@@ -149,6 +149,8 @@ function makeEngine(
       peers.push(new SelfPeer(rank, incoming, thresholds.eagerBytes));
       continue;
     }
+    layout.prefault(window.words, rank, other);
+    layout.prefault(window.words, other, rank);
     const reach = new PeerReach(aperture, other, kernel, mayRead);
     const peer = new AperturePeer(
       other,
