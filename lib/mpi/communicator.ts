@@ -178,18 +178,25 @@ export class Communicator {
   }
 
   #checkRank(rank: number, call: string): void {
-    if (rank >= 0 && rank < this.size && (rank | 0) === rank) return;
-    throw new MpiError(
-      'ERR_MPI_RANK',
-      `${call}: there is no rank ${String(rank)} in this communicator; its ranks are 0 to ${this.size - 1}`,
-      { call, operands: { rank, size: this.size } },
-    );
+    if (rank < 0 || rank >= this.size || (rank | 0) !== rank)
+      throw noSuchRank(rank, this.size, call);
   }
 }
 
+function noSuchRank(rank: number, size: number, call: string): MpiError {
+  return new MpiError(
+    'ERR_MPI_RANK',
+    `${call}: there is no rank ${String(rank)} in this communicator; its ranks are 0 to ${size - 1}`,
+    { call, operands: { rank, size } },
+  );
+}
+
 function checkTag(tag: number, call: string): void {
-  if (tag >= 0 && (tag | 0) === tag) return;
-  throw new MpiError(
+  if (tag < 0 || (tag | 0) !== tag) throw noTag(tag, call);
+}
+
+function noTag(tag: number, call: string): MpiError {
+  return new MpiError(
     'ERR_MPI_TAG',
     `${call}: a tag is a whole number from 0 to ${TAG_UPPER_BOUND}, not ${String(tag)}` +
       (tag === ANY_TAG ? '; ANY_TAG is for receives only' : ''),

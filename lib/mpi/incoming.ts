@@ -47,30 +47,33 @@ export class Incoming {
   }
 
   /**
-   * Notes the envelope of the message that a receive has met and checks that it fits (MPI 4.1, section 3.2.2).
-   * Returns the length to copy, or -1 after failing the request.
+   * Notes the envelope of the message that a receive has met and checks that it fits (MPI 4.1, section 3.2.2); false
+   * after failing the request.
    */
-  accept(request: Request, source: number, tag: number, byteLength: number): number {
+  accept(request: Request, source: number, tag: number, byteLength: number): boolean {
     request.source = source;
     request.matchedTag = tag;
     request.byteLength = byteLength;
     const { memory } = request;
-    if (byteLength > memory.byteLength) {
-      request.fail(
-        new MpiError(
-          'ERR_MPI_TRUNCATE',
-          `a message of ${byteLength} bytes from rank ${source}, tag ${tag}, is too long for the receive buffer ` +
-            `of ${memory.byteLength} bytes; the message is lost, receive into a larger buffer`,
-          { operands: { source, tag, byteLength, capacity: memory.byteLength } },
-        ),
-      );
-      return -1;
-    }
-    if (!memory.isWhole) {
-      request.fail(this.shrunk(request));
-      return -1;
-    }
-    return byteLength;
+    return (
+      (byteLength <= memory.byteLength && memory.bytes.length === memory.byteLength) ||
+      this.#refuse(request)
+    );
+  }
+
+  #refuse(request: Request): false {
+    const { memory, source, matchedTag: tag, byteLength } = request;
+    request.fail(
+      byteLength <= memory.byteLength
+        ? this.shrunk(request)
+        : new MpiError(
+            'ERR_MPI_TRUNCATE',
+            `a message of ${byteLength} bytes from rank ${source}, tag ${tag}, is too long for the receive buffer ` +
+              `of ${memory.byteLength} bytes; the message is lost, receive into a larger buffer`,
+            { operands: { source, tag, byteLength, capacity: memory.byteLength } },
+          ),
+    );
+    return false;
   }
 
   shrunk(request: Request): MpiError {

@@ -50,7 +50,8 @@ export class MemoryCache {
   /** @throws MpiError `ERR_MPI_BUFFER` when it is no buffer, or a detached one. */
   of(buffer: MessageBuffer, call: string): Memory {
     // Not by the buffer's own byteLength, a getter that costs more than the rest of a small message.
-    if (buffer === this.#buffer && this.#memory.isWhole) return this.#memory;
+    const memory = this.#memory;
+    if (buffer === this.#buffer && memory.bytes.length === memory.byteLength) return memory;
     return this.#find(buffer, call);
   }
 

@@ -23,7 +23,7 @@ export class SelfPeer implements Peer {
     const { byteLength } = memory;
     const request = this.#incoming.match(context, this.#rank, tag);
     if (request !== undefined) {
-      if (this.#incoming.accept(request, this.#rank, tag, byteLength) >= 0) {
+      if (this.#incoming.accept(request, this.#rank, tag, byteLength)) {
         request.memory.bytes.set(memory.bytes);
         request.complete();
       }
@@ -48,7 +48,7 @@ export class SelfPeer implements Peer {
   }
 
   deliver(message: UnexpectedMessage, request: Request): void {
-    const length = this.#incoming.accept(request, this.#rank, message.tag, message.byteLength);
+    const fits = this.#incoming.accept(request, this.#rank, message.tag, message.byteLength);
     const send = this.#held.get(message.sendId);
     this.#held.delete(message.sendId);
     if (send !== undefined && !send.memory.isWhole) {
@@ -58,7 +58,7 @@ export class SelfPeer implements Peer {
       return;
     }
     const bytes = message.payload ?? send?.memory.bytes;
-    if (length >= 0 && bytes !== undefined) {
+    if (fits && bytes !== undefined) {
       request.memory.bytes.set(bytes);
       request.complete();
     }

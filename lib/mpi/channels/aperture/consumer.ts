@@ -60,13 +60,9 @@ export class Consumer {
     return loadOrdered(this.#words, next) === ((this.#cell + 1) | 0) ? next : -1;
   }
 
-  /** Copies the message of a cell to the front of a memory that is large enough. */
-  take(cell: number, length: number, memory: Memory): void {
-    if (length <= INLINE_BYTES) {
-      copyInShort(this.#window, (cell + INLINE) << 2, memory, length);
-    } else {
-      this.takePayload(cell, length, memory, 0);
-    }
+  /** Copies a message that fits into its cell to the front of a memory that is large enough. */
+  takeShort(cell: number, length: number, memory: Memory): void {
+    copyInShort(this.#window, (cell + INLINE) << 2, memory, length);
   }
 
   /** The message of a cell as a copy of its own. */
@@ -83,13 +79,14 @@ export class Consumer {
     copyBulk(memory.bytes, offset, this.#view(cell, length), aliased);
   }
 
-  /** Frees the cells of a message for the sender; true if it waits for that. */
-  release(payloadBytes: number): boolean {
-    let count = 1;
-    if (payloadBytes > INLINE_BYTES) {
-      count = ((payloadBytes + LINE_BYTES + this.#slotBytes - 1) / this.#slotBytes) | 0;
-    }
-    return this.#advance(count);
+  /** Frees a cell without slots for the sender; true if it waits for that. */
+  releaseShort(): boolean {
+    return this.#advance(1);
+  }
+
+  /** Frees the cells of a payload for the sender; true if it waits for that. */
+  releaseLong(payloadBytes: number): boolean {
+    return this.#advance(((payloadBytes + LINE_BYTES + this.#slotBytes - 1) / this.#slotBytes) | 0);
   }
 
   /** Goes on at the start of the ring. */
@@ -101,9 +98,14 @@ export class Consumer {
     const cell = (this.#cell + count) | 0;
     this.#cell = cell;
     this.#next = this.#firstCell + (cell & (this.#cells - 1)) * CELL_WORDS;
-    // Rarely: the sender looks only when it seems to be out of room, and each look moves this line. What is not
-    // published yet is less than a quarter, which leaves room for the longest message, so the sender never waits for it.
-    if (((cell - this.#published) | 0) < this.#cells >> 2) return false;
+    return ((cell - this.#published) | 0) >= this.#cells >> 2 && this.#publish(cell);
+  }
+
+  /**
+   * Rarely: the sender looks only when it seems to be out of room, and each look moves this line. What is not published
+   * yet is less than a quarter, which leaves room for the longest message, so the sender never waits for it.
+   */
+  #publish(cell: number): boolean {
     this.#published = cell;
     Atomics.store(this.#words, this.#control + CONSUMED, cell);
     return Atomics.load(this.#words, this.#control + ROOM_WANTED) !== 0;

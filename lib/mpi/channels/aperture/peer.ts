@@ -12,10 +12,13 @@ import type { Memory } from '../../memory.js';
 import type { Request } from '../../request.js';
 import type { Peer } from '../channel.js';
 import type { Consumer } from './consumer.js';
-import { INLINE, KIND, SIZE_LOW, TAG } from './layout.js';
+import { INLINE, INLINE_BYTES, KIND, SIZE_LOW, TAG } from './layout.js';
 import { getLong, type Producer, SKIP } from './producer.js';
 
+/** A message in its cell. */
 const EAGER = 1;
+/** A message in slots. */
+const EAGER_LONG = 6;
 /** A message of this size waits at its sender; says where it stands there. */
 const ANNOUNCE = 2;
 /** The receiver has copied the message itself. */
@@ -88,8 +91,17 @@ export class AperturePeer implements Peer {
   }
 
   trySend(context: number, tag: number, memory: Memory): boolean {
-    if (this.isStalled || memory.byteLength > this.#eagerBytes) return false;
-    if (!this.#producer.tryMessage(EAGER, context, tag, memory)) return false;
+    if (this.isStalled) return false;
+    if (memory.byteLength <= INLINE_BYTES) {
+      if (!this.#producer.tryShort(EAGER, context, tag, memory)) return false;
+      this.#reach.wake();
+      return true;
+    }
+    return memory.byteLength <= this.#eagerBytes && this.#tryLong(context, tag, memory);
+  }
+
+  #tryLong(context: number, tag: number, memory: Memory): boolean {
+    if (!this.#producer.tryLong(EAGER_LONG, context, tag, memory)) return false;
     this.#reach.wake();
     return true;
   }
@@ -148,25 +160,45 @@ export class AperturePeer implements Peer {
   poll(): boolean {
     const cell = this.#consumer.peek();
     if (cell < 0) return false;
-    const word = this.#words[cell + KIND];
-    const kind = word & 0xff;
-    let payloadBytes = 0;
-    if (kind === EAGER) payloadBytes = this.#receiveEager(cell, word >>> 8);
-    else if (kind === FRAGMENT) payloadBytes = this.#receiveFragment(cell);
-    else if (kind === ANNOUNCE) this.#receiveAnnouncement(cell, word >>> 8);
-    else if (kind === TAKEN) this.#finishTaken(cell);
-    else if (kind === WANTED) this.#beginStream(cell);
-    else if (kind !== SKIP) throw this.#garbled(`a cell of kind ${kind}`);
-    const isWaitedFor =
-      kind === SKIP ? this.#consumer.skip() : this.#consumer.release(payloadBytes);
+    const word = this.#words[cell + KIND]!;
+    let isWaitedFor: boolean;
+    if ((word & 0xff) === EAGER) {
+      this.#receiveShort(cell, word >>> 8);
+      isWaitedFor = this.#consumer.releaseShort();
+    } else {
+      isWaitedFor = this.#handle(cell, word & 0xff, word >>> 8);
+    }
     if (isWaitedFor) this.#reach.wake();
     return true;
   }
 
+  /** Handles a cell of another kind than the shortest messages; true if the sender waits for its room. */
+  #handle(cell: number, kind: number, context: number): boolean {
+    switch (kind) {
+      case SKIP:
+        return this.#consumer.skip();
+      case EAGER_LONG:
+        return this.#consumer.releaseLong(this.#receiveLong(cell, context));
+      case FRAGMENT:
+        return this.#consumer.releaseLong(this.#receiveFragment(cell));
+      case ANNOUNCE:
+        this.#receiveAnnouncement(cell, context);
+        break;
+      case TAKEN:
+        this.#finishTaken(cell);
+        break;
+      case WANTED:
+        this.#beginStream(cell);
+        break;
+      default:
+        throw this.#garbled(`a cell of kind ${kind}`);
+    }
+    return this.#consumer.releaseShort();
+  }
+
   deliver(message: UnexpectedMessage, request: Request): void {
     if (message.payload !== undefined) {
-      const length = this.#incoming.accept(request, this.rank, message.tag, message.byteLength);
-      if (length < 0) return;
+      if (!this.#incoming.accept(request, this.rank, message.tag, message.byteLength)) return;
       request.memory.bytes.set(message.payload);
       request.complete();
     } else {
@@ -196,7 +228,11 @@ export class AperturePeer implements Peer {
       return true;
     }
     if (memory.byteLength <= this.#eagerBytes) {
-      if (!this.#producer.tryMessage(EAGER, context, tag, memory)) return false;
+      const isShort = memory.byteLength <= INLINE_BYTES;
+      const isPlaced = isShort
+        ? this.#producer.tryShort(EAGER, context, tag, memory)
+        : this.#producer.tryLong(EAGER_LONG, context, tag, memory);
+      if (!isPlaced) return false;
       this.#reach.wake();
       request.complete();
       return true;
@@ -227,24 +263,39 @@ export class AperturePeer implements Peer {
     return true;
   }
 
+  #receiveShort(cell: number, context: number): void {
+    const tag = this.#words[cell + TAG]!;
+    // Of a sender that lies no more than the cell is believed.
+    const byteLength = this.#words[cell + SIZE_LOW]! & 0x3f;
+    const request = this.#incoming.match(context, this.rank, tag);
+    if (request === undefined) {
+      this.#keepWhole(cell, context, tag, byteLength);
+    } else if (this.#incoming.accept(request, this.rank, tag, byteLength)) {
+      this.#consumer.takeShort(cell, byteLength, request.memory);
+      request.complete();
+    }
+  }
+
   /** Returns the bytes of payload that the cell had, as does receiveFragment. */
-  #receiveEager(cell: number, context: number): number {
-    const tag = this.#words[cell + TAG];
-    const byteLength = this.#words[cell + SIZE_LOW];
-    if (byteLength < 0 || byteLength > this.#eagerBytes) {
-      throw this.#garbled(`a short message of ${byteLength} bytes`);
+  #receiveLong(cell: number, context: number): number {
+    const tag = this.#words[cell + TAG]!;
+    const byteLength = this.#words[cell + SIZE_LOW]!;
+    if (byteLength <= INLINE_BYTES || byteLength > this.#eagerBytes) {
+      throw this.#garbled(`a whole message of ${byteLength} bytes`);
     }
     const request = this.#incoming.match(context, this.rank, tag);
     if (request === undefined) {
-      const payload = this.#consumer.takeCopy(cell, byteLength);
-      this.#incoming.keep(context, this.rank, tag, byteLength, this, payload, 0, 0);
-      return byteLength;
-    }
-    if (this.#incoming.accept(request, this.rank, tag, byteLength) >= 0) {
-      this.#consumer.take(cell, byteLength, request.memory);
+      this.#keepWhole(cell, context, tag, byteLength);
+    } else if (this.#incoming.accept(request, this.rank, tag, byteLength)) {
+      this.#consumer.takePayload(cell, byteLength, request.memory, 0);
       request.complete();
     }
     return byteLength;
+  }
+
+  #keepWhole(cell: number, context: number, tag: number, byteLength: number): void {
+    const payload = this.#consumer.takeCopy(cell, byteLength);
+    this.#incoming.keep(context, this.rank, tag, byteLength, this, payload, 0, 0);
   }
 
   #receiveAnnouncement(cell: number, context: number): void {
@@ -263,13 +314,12 @@ export class AperturePeer implements Peer {
 
   /** Brings a matched message over: by a copy of our own, or by asking for it. */
   #fetch(request: Request, tag: number, byteLength: number, sendId: number, address: number): void {
-    const length = this.#incoming.accept(request, this.rank, tag, byteLength);
-    if (length < 0) {
+    if (!this.#incoming.accept(request, this.rank, tag, byteLength)) {
       // The sender's part is done: a truncated receive is the receiver's error alone.
       this.#reply(TAKEN, sendId, 0);
       return;
     }
-    if (address !== 0 && this.#reach.read(address, request.memory, length)) {
+    if (address !== 0 && this.#reach.read(address, request.memory, byteLength)) {
       this.#reply(TAKEN, sendId, 0);
       request.complete();
       return;

@@ -1,11 +1,23 @@
-/** The sending end of a queue: writes cells and payloads, knows how much room there is. */
+/**
+ * The sending end of a queue: writes cells and payloads, knows how much room there is.
+ *
+ * The path of short messages, here and in consumer.ts, peer.ts and engine.ts, is few functions with what is rare put
+ * outside of them: V8 makes one piece of machine code of it only up to a certain length, and a call costs as much as
+ * a cell.
+ */
 import type { Memory } from '../../memory.js';
-import { ALIAS_FROM_BYTES, aliases, copyBulk, copyOut, LINE_BYTES, type Window } from './copy.js';
+import {
+  ALIAS_FROM_BYTES,
+  aliases,
+  copyBulk,
+  copyOutShort,
+  LINE_BYTES,
+  type Window,
+} from './copy.js';
 import {
   CELL_WORDS,
   CONSUMED,
   INLINE,
-  INLINE_BYTES,
   KIND,
   type QueueGeometry,
   type QueuePlace,
@@ -46,21 +58,27 @@ export class Producer {
     this.#slotBytes = geometry.slotBytes;
   }
 
-  /** Places a whole message; false when there is no room for it now. */
-  tryMessage(kind: number, context: number, tag: number, memory: Memory): boolean {
+  /** Places a message that fits into its cell; false when there is no room for it now. */
+  tryShort(kind: number, context: number, tag: number, memory: Memory): boolean {
+    const words = this.#words;
+    const number = this.#cell;
+    if (((number - this.#consumed) | 0) >= this.#cells && this.#claim(1) < 0) return false;
+    const cell = this.#firstCell + (number & (this.#cells - 1)) * CELL_WORDS;
+    words[cell + KIND] = kind | (context << 8);
+    words[cell + TAG] = tag;
+    words[cell + SIZE_LOW] = memory.byteLength;
+    copyOutShort(this.#window, (cell + INLINE) << 2, memory);
+    if (this.#roomWanted) this.#wantNoRoom();
+    const stamp = (number + 1) | 0;
+    this.#cell = stamp;
+    Atomics.store(words, cell + STAMP, stamp);
+    return true;
+  }
+
+  /** Places a longer message as a whole; false when there is no room for it now. */
+  tryLong(kind: number, context: number, tag: number, memory: Memory): boolean {
     const length = memory.byteLength;
     const words = this.#words;
-    if (length <= INLINE_BYTES) {
-      const index = this.#claim(1);
-      if (index < 0) return false;
-      const cell = this.#firstCell + index * CELL_WORDS;
-      words[cell + KIND] = kind | (context << 8);
-      words[cell + TAG] = tag;
-      words[cell + SIZE_LOW] = length;
-      copyOut(this.#window, (cell + INLINE) << 2, memory);
-      this.#publish(cell, 1);
-      return true;
-    }
     const slots = this.#slotsFor(length);
     const index = this.#claim(slots);
     if (index < 0) return false;
@@ -70,7 +88,7 @@ export class Producer {
     words[cell + TAG] = tag;
     words[cell + SIZE_LOW] = length;
     words[cell + SHIFT] = place - this.#slot(index);
-    copyOut(this.#window, place, memory);
+    this.#window.bytes.set(memory.bytes, place);
     this.#publish(cell, slots);
     return true;
   }
@@ -179,11 +197,13 @@ export class Producer {
     this.#consumed = Atomics.load(words, this.#control + CONSUMED);
   }
 
+  #wantNoRoom(): void {
+    this.#roomWanted = false;
+    Atomics.store(this.#words, this.#control + ROOM_WANTED, 0);
+  }
+
   #publish(cell: number, count: number): void {
-    if (this.#roomWanted) {
-      this.#roomWanted = false;
-      Atomics.store(this.#words, this.#control + ROOM_WANTED, 0);
-    }
+    if (this.#roomWanted) this.#wantNoRoom();
     const stamp = (this.#cell + 1) | 0;
     this.#cell = (this.#cell + count) | 0;
     Atomics.store(this.#words, cell + STAMP, stamp);
