@@ -27,7 +27,8 @@ export class Outlet {
   async write(bytes: Buffer): Promise<void> {
     if (this.#failed || bytes.length === 0) return;
     if (!this.#stream.writable) {
-      this.#broken(new Error('the stream is closed'));
+      // What broke it may not have been emitted yet.
+      this.#broken(this.#stream.errored ?? new Error('the stream is closed'));
       return;
     }
     if (this.#stream.write(bytes)) return;

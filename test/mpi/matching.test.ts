@@ -77,7 +77,7 @@ t.test('random receives and messages meet as the rules say', (t) => {
       }
     } else {
       const [withdrawn] = posted.splice(random.below(posted.length), 1);
-      incoming.posted.remove(withdrawn!.request);
+      incoming.posted.remove(withdrawn.request);
     }
   }
   t.pass('20000 steps');

@@ -31,7 +31,7 @@ const operations: Record<string, () => unknown> = {
 if (world.rank === 0) {
   world.sendSync(new Uint8Array(1), 1, 1);
   try {
-    await operations[operation!]!();
+    await operations[operation]();
     console.log('it returned');
   } catch (error) {
     const { code, message } = error as { code: string; message: string };
