@@ -1,5 +1,5 @@
 /** Half the round trip of a ping-pong of blocking sends and receives over viaduct's MPI. */
-import type { Communicator } from 'viaduct/mpi';
+import { type Communicator, Status } from 'viaduct/mpi';
 
 import { checkPattern, checkedMessages, fillPattern, seedOf } from './payload.js';
 import type { Exchange } from './sampling.js';
@@ -11,6 +11,8 @@ export class MpiLatency implements Exchange {
   readonly mostIterations = { small: 10_000, large: 1000 };
   readonly #world: Communicator;
   readonly #peer: number;
+  /** Kept, as tight loops should: a new one for each message would have the garbage collected in between. */
+  readonly #status = new Status();
   readonly #sendBuffer: Uint8Array;
   readonly #receiveBuffer: Uint8Array;
   #sent: Uint8Array;
@@ -44,14 +46,15 @@ export class MpiLatency implements Exchange {
     const peer = this.#peer;
     const sent = this.#sent;
     const received = this.#received;
+    const status = this.#status;
     if (world.rank === 0) {
       for (let i = 0; i < iterations; i++) {
         world.sendSync(sent, peer, messageTag);
-        world.recvSync(received, peer, messageTag);
+        world.recvSync(received, peer, messageTag, status);
       }
     } else {
       for (let i = 0; i < iterations; i++) {
-        world.recvSync(received, peer, messageTag);
+        world.recvSync(received, peer, messageTag, status);
         world.sendSync(sent, peer, messageTag);
       }
     }

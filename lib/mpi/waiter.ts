@@ -16,10 +16,10 @@ export interface WaiterOptions {
   readonly allLocal: () => boolean;
 }
 
-/** Polls between two looks at the clock: some microseconds. */
+/** Polls between two looks for failures: about a microsecond. */
 const POLLS_PER_LOOK = 256;
-/** Time spent polling before the first sleep. */
-const SPIN_MS = 2;
+/** Looks before the first sleep, some milliseconds. Not by a clock: in a virtual machine that is a system call. */
+const LOOKS_BEFORE_SLEEP = 2048;
 const YIELDS_WHEN_OVERSUBSCRIBED = 16;
 /** A sleep within one kernel ends by the doorbell; this bound is a safety net. */
 const LOCAL_SLEEP_MS = 100;
@@ -35,8 +35,7 @@ export class Waiter {
   readonly #doorbell: number;
   readonly #options: WaiterOptions;
   #polls = 0;
-  #yields = 0;
-  #since = 0;
+  #looks = 0;
   #backOffMs = FIRST_BACK_OFF_MS;
   /** Sleepers of this rank: a blocking call, and the event loop's watch beneath it. */
   #sleepers = 0;
@@ -68,8 +67,7 @@ export class Waiter {
   /** Something moved, or a wait begins: be quick again. */
   begin(): void {
     this.#polls = 0;
-    this.#yields = 0;
-    this.#since = 0;
+    this.#looks = 0;
     this.#backOffMs = FIRST_BACK_OFF_MS;
   }
 
@@ -82,14 +80,12 @@ export class Waiter {
   rest(poll: () => boolean): void {
     this.#polls = 0;
     if (this.#options.oversubscribed) {
-      if (this.#yields++ < YIELDS_WHEN_OVERSUBSCRIBED) {
+      if (this.#looks++ < YIELDS_WHEN_OVERSUBSCRIBED) {
         yieldProcessor();
         return;
       }
-    } else {
-      const now = performance.now();
-      if (this.#since === 0) this.#since = now;
-      if (now - this.#since < SPIN_MS) return;
+    } else if (this.#looks++ < LOOKS_BEFORE_SLEEP) {
+      return;
     }
     const seen = this.announceSleep();
     if (!poll()) {
