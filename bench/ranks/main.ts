@@ -28,7 +28,7 @@ async function measure(
   exchange: Exchange,
   samples: number,
 ): Promise<void> {
-  await warmUpCompiler(exchange, sizes[0] ?? 0);
+  await warmUpCompiler(exchange, sizes);
   for (const sizeBytes of sizes) {
     const result = await measureSize(exchange, sizeBytes, samples, (sample) =>
       seedOf(sizeBytes, sample, 0),

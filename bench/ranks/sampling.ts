@@ -29,6 +29,8 @@ export interface SizeResult {
 /** A sample lasts so long unless its iterations are used up before: reading a VM's clock takes 20 µs. */
 const sampleMs = 20;
 const largeAboveBytes = 8192;
+/** At most so many samples' worth of warm-up for each size. */
+const mostWarmUpSamples = 10;
 
 async function timeMs(exchange: Exchange, iterations: number): Promise<number> {
   const startMs = performance.now();
@@ -56,6 +58,25 @@ async function calibrate(exchange: Exchange, most: number): Promise<number> {
   }
 }
 
+/**
+ * Runs samples that do not count until some in a row are no faster than those before them: the compiler goes on for thousands of
+ * iterations after the first sample's worth, since its threads share the rank's core.
+ */
+async function warmUp(
+  exchange: Exchange,
+  iterations: number,
+  mostSamples: number,
+  patience: number,
+): Promise<void> {
+  let best = Infinity;
+  let inVain = 0;
+  for (let sample = 0; sample < mostSamples && inVain < patience; sample++) {
+    const elapsedMs = await timeMs(exchange, iterations);
+    inVain = (await exchange.agree(elapsedMs > best * 0.95 ? 1 : 0)) === 1 ? inVain + 1 : 0;
+    best = Math.min(best, elapsedMs);
+  }
+}
+
 export async function measureSize(
   exchange: Exchange,
   sizeBytes: number,
@@ -65,7 +86,10 @@ export async function measureSize(
   const { small, large } = exchange.mostIterations;
   await exchange.check(sizeBytes);
   exchange.prepare(sizeBytes, seedOfSample(0));
-  const iterations = await calibrate(exchange, sizeBytes > largeAboveBytes ? large : small);
+  const most = sizeBytes > largeAboveBytes ? large : small;
+  await warmUp(exchange, await calibrate(exchange, most), mostWarmUpSamples, 3);
+  // Again, now that an iteration takes as long as it will.
+  const iterations = await calibrate(exchange, most);
   const figures: number[] = [];
   for (let sample = 1; sample <= samples; sample++) {
     const seed = seedOfSample(sample);
@@ -77,13 +101,24 @@ export async function measureSize(
   return { sizeBytes, iterations, samples: figures };
 }
 
+const warmUpSamplesOfProcess = 50;
+
 /**
- * Brings the compiled code to its final state before the first sample: the first size of a benchmark
- * would otherwise pay for the compiler.
+ * Brings the compiled code to its final state before the first sample, which would otherwise measure the compiler at
+ * work: for each way that a message can travel (in a cell, in slots, announced and fetched) up to a second of samples
+ * that do not count.
  */
-export async function warmUpCompiler(exchange: Exchange, sizeBytes: number): Promise<void> {
-  for (let pass = 0; pass < 4; pass++) {
-    exchange.prepare(sizeBytes, pass);
-    await calibrate(exchange, exchange.mostIterations.small);
+export async function warmUpCompiler(exchange: Exchange, sizes: readonly number[]): Promise<void> {
+  const representatives = [
+    sizes.findLast((size) => size <= 40),
+    sizes.findLast((size) => size > 40 && size <= 16384),
+    sizes.find((size) => size > 16384),
+  ];
+  for (const sizeBytes of representatives) {
+    if (sizeBytes === undefined) continue;
+    const { small, large } = exchange.mostIterations;
+    const most = sizeBytes > largeAboveBytes ? large : small;
+    exchange.prepare(sizeBytes, 0);
+    await warmUp(exchange, await calibrate(exchange, most), warmUpSamplesOfProcess, 10);
   }
 }
