@@ -24,9 +24,9 @@ const YIELDS_WHEN_OVERSUBSCRIBED = 16;
 /** A sleep within one kernel ends by the doorbell; this bound is a safety net. */
 const LOCAL_SLEEP_MS = 100;
 const FIRST_BACK_OFF_MS = 0.05;
-const LAST_BACK_OFF_MS = 5;
+const LAST_BACK_OFF_MS = 20;
 /** The same for an event loop, where each look costs more. */
-const LOOP_BACK_OFF_MS = 10;
+const LOOP_BACK_OFF_MS = 40;
 
 export class Waiter {
   readonly #aperture: Aperture | undefined;
