@@ -1,5 +1,6 @@
 /** The aperture: one piece of memory that all participants of a job on one host map, in a VM or not. */
 import { constants } from 'node:buffer';
+import { constants as system } from 'node:os';
 
 import { ClosedError } from '../errors.js';
 import { ApertureError } from './errors.js';
@@ -8,12 +9,7 @@ import { isNativeError, native, type LoopWatch, type MappingHandle } from './nat
 import { PageAllocator } from './page-allocator.js';
 import { Participants } from './participants.js';
 
-const ENOMEM = 12;
-const EACCES = 13;
-const EPERM = 1;
-const ENOENT = 2;
-const ENXIO = 6;
-const ENODATA = 61;
+const { errno } = system;
 
 /** The door of a User-Mode Linux guest that was started with `iomem=mmapper,FILE`. */
 export const GUEST_DOOR = '/dev/mmapper';
@@ -294,28 +290,28 @@ function explain(error: unknown, call: string, subject: string): unknown {
   if (!isNativeError(error)) return error;
   const details = { call, operands: { subject }, errno: error.errno, cause: error };
   switch (error.errno) {
-    case ENOENT:
-    case ENXIO:
+    case errno.ENOENT:
+    case errno.ENXIO:
       return new ApertureError(
         'ERR_APERTURE_MISSING',
         `${call}: there is no aperture at ${subject}; its job has ended, or this program was not started by ` +
           '`viaduct run`',
         details,
       );
-    case EACCES:
-    case EPERM:
+    case errno.EACCES:
+    case errno.EPERM:
       return new ApertureError(
         'ERR_APERTURE_ACCESS',
         `${call}: ${subject} belongs to another user's job (${error.message})`,
         details,
       );
-    case ENODATA:
+    case errno.ENODATA:
       return new ApertureError(
         'ERR_APERTURE_FOREIGN',
         `${call}: ${subject} is not an aperture: it is smaller than a page`,
         details,
       );
-    case ENOMEM:
+    case errno.ENOMEM:
       return new ApertureError(
         'ERR_APERTURE_MEMORY',
         `${call}: no memory for ${subject}; free some, or ask for less (${error.message})`,

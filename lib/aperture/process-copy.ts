@@ -1,12 +1,8 @@
 /** Single copy between two processes of one host; see native/aperture/process_copy.h. */
+import { constants } from 'node:os';
+
 import { ApertureError } from './errors.js';
 import { native } from './native.js';
-
-const EPERM = 1;
-const ESRCH = 3;
-const EFAULT = 14;
-const EACCES = 13;
-const ENOSYS = 38;
 
 /**
  * Copies `length` bytes at an address of another process to the front of a view. False when the operating system
@@ -18,8 +14,9 @@ export function readProcess(
   view: Uint8Array,
   length: number,
 ): boolean {
-  const errno = native.readProcess(pid, address, view, length);
-  switch (errno) {
+  const error = native.readProcess(pid, address, view, length);
+  const { EPERM, ESRCH, EFAULT, EACCES, ENOSYS } = constants.errno;
+  switch (error) {
     case 0:
       return true;
     case EPERM:
@@ -29,8 +26,8 @@ export function readProcess(
     case ENOSYS:
       return false;
     default:
-      throw new ApertureError('ERR_APERTURE_SYSTEM', `process_vm_readv: errno ${errno}`, {
-        errno,
+      throw new ApertureError('ERR_APERTURE_SYSTEM', `process_vm_readv: errno ${error}`, {
+        errno: error,
         operands: { pid, length },
       });
   }

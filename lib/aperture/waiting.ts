@@ -1,12 +1,9 @@
 /** Waiting on a doorbell and waking who waits, for one process; see native/aperture/futex.h. */
+import { constants } from 'node:os';
+
 import type { Aperture } from './aperture.js';
 import { ApertureError } from './errors.js';
 import { native } from './native.js';
-
-const EINTR = 4;
-const EAGAIN = 11;
-const EFAULT = 14;
-const ETIMEDOUT = 110;
 
 /** Sleeps until a word of the participants' table differs from `seen`, a ring, or the time is over. */
 export function waitOnDoorbell(
@@ -15,8 +12,9 @@ export function waitOnDoorbell(
   seen: number,
   timeoutMs: number,
 ): void {
-  const errno = native.waitOnWord(aperture.memory, word * 4, seen, timeoutMs);
-  switch (errno) {
+  const error = native.waitOnWord(aperture.memory, word * 4, seen, timeoutMs);
+  const { EINTR, EAGAIN, ETIMEDOUT, EFAULT } = constants.errno;
+  switch (error) {
     case 0:
     case EINTR:
     case EAGAIN:
@@ -27,7 +25,7 @@ export function waitOnDoorbell(
       native.sleepMicroseconds(Math.min(timeoutMs * 1000, 100_000));
       return;
     default:
-      throw new ApertureError('ERR_APERTURE_SYSTEM', `futex: errno ${errno}`, { errno });
+      throw new ApertureError('ERR_APERTURE_SYSTEM', `futex: errno ${error}`, { errno: error });
   }
 }
 
