@@ -160,7 +160,7 @@ export class AperturePeer implements Peer {
   poll(): boolean {
     const cell = this.#consumer.peek();
     if (cell < 0) return false;
-    const word = this.#words[cell + KIND]!;
+    const word = this.#words[cell + KIND];
     let isWaitedFor: boolean;
     if ((word & 0xff) === EAGER) {
       this.#receiveShort(cell, word >>> 8);
@@ -264,9 +264,9 @@ export class AperturePeer implements Peer {
   }
 
   #receiveShort(cell: number, context: number): void {
-    const tag = this.#words[cell + TAG]!;
+    const tag = this.#words[cell + TAG];
     // Of a sender that lies no more than the cell is believed.
-    const byteLength = this.#words[cell + SIZE_LOW]! & 0x3f;
+    const byteLength = this.#words[cell + SIZE_LOW] & 0x3f;
     const request = this.#incoming.match(context, this.rank, tag);
     if (request === undefined) {
       this.#keepWhole(cell, context, tag, byteLength);
@@ -278,8 +278,8 @@ export class AperturePeer implements Peer {
 
   /** Returns the bytes of payload that the cell had, as does receiveFragment. */
   #receiveLong(cell: number, context: number): number {
-    const tag = this.#words[cell + TAG]!;
-    const byteLength = this.#words[cell + SIZE_LOW]!;
+    const tag = this.#words[cell + TAG];
+    const byteLength = this.#words[cell + SIZE_LOW];
     if (byteLength <= INLINE_BYTES || byteLength > this.#eagerBytes) {
       throw this.#garbled(`a whole message of ${byteLength} bytes`);
     }
