@@ -24,6 +24,12 @@ export interface ApertureOptions {
   readonly participants?: number;
 }
 
+/**
+ * Apertures that are open. Others know them by their path, which the garbage collector does not see: they stay open
+ * until they are closed.
+ */
+const open = new Set<Aperture>();
+
 /** A piece of an aperture that one participant allocated and any can map. */
 export interface Block {
   /** Bytes from the start of the aperture: how to name the block to another participant. */
@@ -78,6 +84,7 @@ export class Aperture {
       new Int32Array(memory, geometry.pageTableOffset, geometry.pageCount),
       Math.ceil(tableEnd / header.PAGE_BYTES),
     );
+    open.add(this);
   }
 
   /**
@@ -247,6 +254,7 @@ export class Aperture {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    open.delete(this);
     for (const reference of this.#blocks.values()) {
       const buffer = reference.deref();
       if (buffer !== undefined && buffer.byteLength > 0) native.detach(buffer);

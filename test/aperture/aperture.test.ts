@@ -77,6 +77,30 @@ t.test('nothing is left of an aperture whose creator is killed', async (t) => {
   aperture.close();
 });
 
+t.test(
+  'an aperture stays open without a reference to it, for those who know its path',
+  async (t) => {
+    const { lines } = startModule(
+      t,
+      `import { setFlagsFromString } from 'node:v8';
+     import { runInNewContext } from 'node:vm';
+     import { Aperture } from 'viaduct/aperture';
+     setFlagsFromString('--expose-gc');
+     const collect = runInNewContext('gc');
+     const path = Aperture.create({ sizeBytes: 4096 }).path;
+     collect();
+     setTimeout(() => {
+       collect();
+       setImmediate(() => console.log(path));
+     }, 1);
+     setInterval(() => {}, 1000);`,
+    );
+    const path = (await lines.next()).value as string;
+    using aperture = Aperture.open(path);
+    t.equal(aperture.path, path);
+  },
+);
+
 t.test('an aperture outlives its creator for those who have it open', async (t) => {
   const { child, lines } = startModule(
     t,
