@@ -23,6 +23,7 @@ constexpr uint32_t max_mr =
 constexpr uint32_t max_mcast = 1024;
 
 constexpr uint32_t max_wr = 1u << 14;
+constexpr uint32_t max_ring = 2 * max_wr;  // entries of a receive ring: a power of two above max_wr
 constexpr uint32_t max_sge = 32;
 constexpr uint32_t max_inline = 1024;
 constexpr uint32_t max_cqe = (1u << 18) - 1;

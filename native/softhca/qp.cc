@@ -69,7 +69,8 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
   ibv_qp_cap& cap = attr.cap;
   if (!sends(type)) cap.max_send_wr = cap.max_send_sge = cap.max_inline_data = 0;
   if (!receives(type) || attr.srq) cap.max_recv_wr = cap.max_recv_sge = 0;
-  uint32_t rq_size = cap.max_recv_wr ? power_of_two(cap.max_recv_wr) : 0;
+  // One more than the program may fill, see return_taken.
+  uint32_t rq_size = cap.max_recv_wr ? power_of_two(cap.max_recv_wr + 1) : 0;
   if (sends(type) && cap.max_send_wr == 0) cap.max_send_wr = 1;
   if (sends(type) && cap.max_send_sge == 0) cap.max_send_sge = 1;
   if (rq_size && cap.max_recv_sge == 0) cap.max_recv_sge = 1;
@@ -99,7 +100,6 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
   qp->recv_cq = receives(type) ? CompletionQueue::of(attr.recv_cq) : nullptr;
   qp->srq = attr.srq ? SharedReceiveQueue::of(attr.srq) : nullptr;
   qp->xrcd = type == IBV_QPT_XRC_RECV ? XrcDomain::of(attr.xrcd) : nullptr;
-  cap.max_recv_wr = rq_size;
   memcpy(&qp->init, &attr, sizeof qp->init);
 
   lock(shared.inbound, owner_holder, host.site().gone, 0);
@@ -371,7 +371,8 @@ int post_recv(ibv_qp* verbs, ibv_recv_wr* wr, ibv_recv_wr** bad) {
       if (!slot || wr->num_sge < 0 || uint32_t(wr->num_sge) > qp->init.cap.max_recv_sge ||
           shared.state.load(std::memory_order_relaxed) == IBV_QPS_RESET) {
         error = EINVAL;
-      } else if (head - shared.rq_tail.load(std::memory_order_acquire) >= shared.rq_size) {
+      } else if (head - shared.rq_tail.load(std::memory_order_acquire) >=
+                 qp->init.cap.max_recv_wr) {
         error = ENOMEM;
       }
       if (error) {

@@ -280,11 +280,14 @@ class Delivery {
       cqe.imm_data = message_.imm;
     }
     if (message_.transport == IBV_QPT_UD && message_.grh) cqe.wc_flags |= IBV_WC_GRH;
-    bool pushed = push_completion(receive_site(), xrc_owner_ ? srq_->cq : qp_.recv_cq, cqe);
-    // Last, so that a sender killed before this point leaves the receive to be used again.
-    qp_.taken.present = 0;
-    if (!srq_)
+    // Out of the ring before the program can learn of it and post the next; noted, so that the
+    // owner puts it back if this process is killed before the completion is there.
+    if (!srq_) {
+      qp_.taken.present = taken_own;
       qp_.rq_tail.store(qp_.rq_tail.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
+    bool pushed = push_completion(receive_site(), xrc_owner_ ? srq_->cq : qp_.recv_cq, cqe);
+    qp_.taken.present = taken_none;
     if (pushed) return ack();
     if (reliable()) fail_qp(site_, qp_, IBV_EVENT_QP_FATAL);
     return reliable() ? Reply{Answer::refused, IBV_WC_REM_OP_ERR, 0, 0} : dropped();
@@ -306,7 +309,7 @@ class Delivery {
 
 uint8_t* receive_slot(const Site& site, const QpShared& qp, uint32_t position) {
   uint32_t size = qp.rq_size, sges = qp.rq_max_sge;
-  if (size == 0 || (size & (size - 1)) || size > max_wr || sges > max_sge) return nullptr;
+  if (size == 0 || (size & (size - 1)) || size > max_ring || sges > max_sge) return nullptr;
   uint64_t stride = recv_stride(sges);
   uint8_t* ring = site.at<uint8_t>(qp.rq_offset, size * stride);
   return ring ? ring + (position & (size - 1)) * stride : nullptr;
@@ -336,7 +339,7 @@ Reply deliver(Host& host, Site& site, uint32_t qp_num, const Message& message) {
 }
 
 void flush_receives(Site& site, QpShared& qp) {
-  for (uint32_t turns = 0; turns <= max_wr; ++turns) {
+  for (uint32_t turns = 0; turns <= max_ring; ++turns) {
     uint32_t tail = qp.rq_tail.load(std::memory_order_relaxed);
     if (qp.rq_head.load(std::memory_order_seq_cst) == tail) return;
     uint8_t* slot = receive_slot(site, qp, tail);
@@ -346,8 +349,8 @@ void flush_receives(Site& site, QpShared& qp) {
     cqe.status = IBV_WC_WR_FLUSH_ERR;
     cqe.opcode = IBV_WC_RECV;
     cqe.qp_num = qp.qp_num.load();
-    push_completion(site, qp.recv_cq, cqe);
     qp.rq_tail.store(tail + 1, std::memory_order_release);
+    push_completion(site, qp.recv_cq, cqe);
   }
 }
 

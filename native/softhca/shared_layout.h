@@ -68,11 +68,13 @@ struct RecvWqe {
 };
 constexpr uint32_t recv_stride(uint32_t sges) { return 16 + 16 * (sges ? sges : 1); }
 
-// A receive work request taken from a shared receive queue and not completed yet.
+// A receive work request that was taken and is not completed yet: from a shared queue with all it
+// says, from the queue pair's own by its place.
+enum Taken : uint32_t { taken_none = 0, taken_shared = 1, taken_own = 2 };
 struct TakenWqe {
   uint64_t wr_id;
   uint32_t num_sge;
-  uint32_t present;
+  uint32_t present;  // Taken
   ibv_sge sge[max_sge];
 };
 

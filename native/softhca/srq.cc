@@ -17,7 +17,7 @@ uint32_t power_of_two(uint32_t count) {
 
 uint8_t* ring_of(const Site& site, const SrqShared& srq) {
   uint32_t size = srq.ring_size, sges = srq.max_sge;
-  if (size == 0 || (size & (size - 1)) || size > max_wr || sges > max_sge) return nullptr;
+  if (size == 0 || (size & (size - 1)) || size > max_ring || sges > max_sge) return nullptr;
   return site.at<uint8_t>(srq.ring_offset, uint64_t(size) * recv_stride(sges));
 }
 
@@ -205,7 +205,7 @@ bool take_shared_receive(Site& site, SrqShared& srq, TakenWqe* taken) {
   taken->wr_id = wqe->wr_id;
   taken->num_sge = wqe->num_sge <= srq.max_sge ? wqe->num_sge : 0;
   memcpy(taken->sge, wqe->sge, taken->num_sge * sizeof(ibv_sge));
-  taken->present = 1;
+  taken->present = taken_shared;
   srq.tail.store(tail + 1, std::memory_order_release);
   // InfiniBand Vol. 1, 10.2.9.3: once, when the count falls below the limit, which is then
   // disarmed.
@@ -218,10 +218,16 @@ bool take_shared_receive(Site& site, SrqShared& srq, TakenWqe* taken) {
 }
 
 void return_taken(Host& host, QpShared& qp) {
+  if (qp.taken.present == taken_own) {
+    // Its slot is intact: the ring has one more than the program may fill.
+    qp.taken.present = taken_none;
+    qp.rq_tail.fetch_sub(1);
+    return;
+  }
   uint32_t index = qp.srq - 1;
   SharedReceiveQueue* srq = index < max_srq ? host.srqs[index] : nullptr;
   TakenWqe taken = qp.taken;
-  qp.taken.present = 0;
+  qp.taken.present = taken_none;
   if (!srq || taken.num_sge > srq->shared->max_sge) return;
   ibv_recv_wr wr{taken.wr_id, nullptr, taken.sge, int(taken.num_sge)};
   ibv_recv_wr* bad;
