@@ -205,7 +205,7 @@ void apply(QueuePair& qp, const ibv_qp_attr& attr, int mask) {
 
 }  // namespace
 
-QueuePair::QueuePair() : ex{} {}
+QueuePair::QueuePair() = default;
 QueuePair::~QueuePair() { free_builder(builder); }
 
 ibv_qp* create_qp(ibv_pd* pd, ibv_qp_init_attr* attr) {

@@ -17,40 +17,44 @@ namespace softhca {
 // A send work request that waits for its turn; its gather list and inline data are its own.
 struct ParkedSend;
 
+struct Builder;  // of ibv_wr_*
+
 enum class Wait { nothing, receive, path };
 
 struct QueuePair {
-  ibv_qp_ex ex;  // begins with ibv_qp
-  std::atomic<bool> live;
-  Host* host;
-  QpShared* shared;
-  uint32_t index;
-  ibv_qp_attr attr;  // as modified so far
-  ibv_qp_init_attr init;
-  Address address;
-  uint32_t pd;
-  bool signal_all;
-  uint64_t send_ops;  // 0: made without the extended interface
-  CompletionQueue *send_cq, *recv_cq;
-  SharedReceiveQueue* srq;
-  XrcDomain* xrcd;
-  std::atomic<uint32_t> async_taken;
-  std::atomic<uint32_t> groups;  // multicast groups it is in
-  ibv_ece ece;
+  ibv_qp_ex ex{};  // begins with ibv_qp
+  std::atomic<bool> live{};
+  Host* host{};
+  QpShared* shared{};
+  uint32_t index{};
+  ibv_qp_attr attr{};  // as modified so far
+  ibv_qp_init_attr init{};
+  Address address{};
+  uint32_t pd{};
+  bool signal_all{};
+  uint64_t send_ops{};  // 0: made without the extended interface
+  CompletionQueue* send_cq{};
+  CompletionQueue* recv_cq{};
+  SharedReceiveQueue* srq{};
+  XrcDomain* xrcd{};
+  std::atomic<uint32_t> async_taken{};
+  std::atomic<uint32_t> groups{};  // multicast groups it is in
+  ibv_ece ece{};
 
-  SpinLock send_lock;  // guards all below but the last line
-  std::shared_ptr<Site> peer;
+  SpinLock send_lock{};  // guards all below but the last line
+  std::shared_ptr<Site> peer{};
   std::vector<ParkedSend> ring;  // made when first needed
-  uint32_t parked_first, parked_count;
-  uint32_t draining;  // SQD: parked work that was there before
-  bool notify_drained;
-  Wait wait;
-  uint64_t deadline_ns;
+  uint32_t parked_first{};
+  uint32_t parked_count{};
+  uint32_t draining{};  // SQD: parked work that was there before
+  bool notify_drained{};
+  Wait wait{};
+  uint64_t deadline_ns{};
 
-  SpinLock recv_lock;
-  bool enlisted;  // guarded by the host
+  SpinLock recv_lock{};
+  bool enlisted{};  // guarded by the host
 
-  struct Builder* builder;  // of ibv_wr_*
+  Builder* builder{};  // of ibv_wr_*
 
   ibv_qp* verbs() { return &ex.qp_base; }
   static QueuePair* of(ibv_qp* qp) { return reinterpret_cast<QueuePair*>(qp); }
