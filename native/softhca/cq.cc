@@ -83,6 +83,25 @@ int take_completion(CompletionQueue& cq, Cqe* cqe) {
   return 1;
 }
 
+void purge_completions(CompletionQueue& cq, uint32_t qp_num) {
+  CqShared& shared = *cq.shared;
+  Site& site = cq.host->site();
+  std::lock_guard guard(cq.consumer);
+  lock(shared.producers, owner_holder, site.gone, 0);
+  auto* ring = site.at<Cqe>(shared.ring_offset, uint64_t(shared.ring_size) * sizeof(Cqe));
+  uint32_t mask = shared.ring_size - 1;
+  uint32_t head = shared.head.load();
+  if (ring && head - cq.tail <= shared.ring_size) {
+    // What stays moves towards the head, so that only the tail, which is ours, changes.
+    uint32_t keep = head;
+    for (uint32_t at = head; at != cq.tail;)
+      if (ring[--at & mask].qp_num != qp_num) ring[--keep & mask] = ring[at & mask];
+    cq.tail = keep;
+    shared.tail.store(keep, std::memory_order_release);
+  }
+  unlock(shared.producers);
+}
+
 void read_completion(const Cqe& cqe, ibv_wc* wc) {
   wc->wr_id = cqe.wr_id;
   wc->status = ibv_wc_status(cqe.status);

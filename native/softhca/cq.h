@@ -46,8 +46,11 @@ void ack_cq_events(ibv_cq* cq, unsigned int count);
 int take_completion(CompletionQueue& cq, Cqe* cqe);
 void read_completion(const Cqe& cqe, ibv_wc* wc);
 
-// Adds a completion to a queue of any site, and raises the event if it is armed. `payload` is data
-// that the owner places when it polls. False if the queue is full or its owner is gone.
+// Forgets the completions of a queue pair that is reset or destroyed.
+void purge_completions(CompletionQueue& cq, uint32_t qp_num);
+
+// Adds a completion to a queue of any site, and raises the event if it is armed.
+// False if the queue is full or its owner is gone.
 bool push_completion(Site& site, uint32_t cq, Cqe cqe);
 
 }  // namespace softhca

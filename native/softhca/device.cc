@@ -84,7 +84,7 @@ int query_device(ibv_device_attr* attr) {
   attr->sys_image_guid = node_guid();
   attr->max_mr_size = UINT64_MAX;
   attr->page_size_cap = 0xfffff000;
-  attr->vendor_id = 0;
+  attr->vendor_id = 0xffffff;  // of nobody, as kernel Soft-RoCE has it
   attr->vendor_part_id = 0;
   attr->hw_ver = 1;
   attr->max_qp = max_qp;
@@ -136,7 +136,7 @@ int query_port(uint8_t port, ibv_port_attr* attr, size_t size) {
   full.state = IBV_PORT_ACTIVE;
   full.max_mtu = IBV_MTU_4096;
   full.active_mtu = IBV_MTU_4096;
-  full.gid_tbl_len = gid_count;
+  full.gid_tbl_len = gid_table_length;
   full.port_cap_flags = IBV_PORT_CM_SUP;
   full.max_msg_sz = uint32_t(max_message);
   full.pkey_tbl_len = 1;

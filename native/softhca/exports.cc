@@ -74,17 +74,18 @@ EXPORT int ibv_query_port(ibv_context*, uint8_t port, _compat_ibv_port_attr* att
 }
 
 EXPORT int ibv_query_gid(ibv_context*, uint8_t port, int index, ibv_gid* gid) {
-  if (port != 1 || index < 0 || uint32_t(index) >= gid_count) {
+  if (port != 1 || index < 0 || uint32_t(index) >= gid_table_length) {
     errno = EINVAL;
     return -1;
   }
-  *gid = port_gid(uint32_t(index));
+  *gid = uint32_t(index) < gid_count ? port_gid(uint32_t(index)) : ibv_gid{};
   return 0;
 }
 
 EXPORT int _ibv_query_gid_ex(ibv_context*, uint32_t port, uint32_t index, ibv_gid_entry* entry,
                              uint32_t flags, size_t size) {
-  if (port != 1 || index >= gid_count || flags != 0) return with_errno(EINVAL);
+  if (port != 1 || index >= gid_table_length || flags != 0) return with_errno(EINVAL);
+  if (index >= gid_count) return with_errno(ENODATA);
   ibv_gid_entry full{port_gid(index), index, port, IBV_GID_TYPE_IB, 0};
   memset(entry, 0, size);
   memcpy(entry, &full, size < sizeof full ? size : sizeof full);
@@ -93,12 +94,12 @@ EXPORT int _ibv_query_gid_ex(ibv_context*, uint32_t port, uint32_t index, ibv_gi
 
 EXPORT ssize_t _ibv_query_gid_table(ibv_context* context, ibv_gid_entry* entries, size_t max,
                                     uint32_t flags, size_t size) {
-  if (flags != 0) {
+  if (flags != 0 || max < gid_count) {
     errno = EINVAL;
     return -EINVAL;
   }
   size_t count = 0;
-  for (; count < gid_count && count < max; ++count) {
+  for (; count < gid_count; ++count) {
     auto* entry =
         reinterpret_cast<ibv_gid_entry*>(reinterpret_cast<uint8_t*>(entries) + count * size);
     _ibv_query_gid_ex(context, 1, uint32_t(count), entry, 0, size);

@@ -34,6 +34,7 @@ constexpr uint32_t grh_bytes = 40;
 
 constexpr uint16_t port_lid = 1;
 constexpr uint32_t gid_count = 2;
+constexpr uint32_t gid_table_length = 16;  // the rest is empty
 
 constexpr uint32_t make_number(uint32_t slot, uint32_t index) { return slot << index_bits | index; }
 constexpr uint32_t slot_of(uint32_t number) { return number >> index_bits; }

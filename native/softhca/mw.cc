@@ -80,7 +80,8 @@ int check_bind(const QueuePair& qp, ibv_mw* mw, const ibv_mw_bind_info& info, ib
   if (info.mr && !MemoryRegion::of(info.mr)->live) return EINVAL;
   if (info.mr && ProtectionDomain::of(info.mr->pd)->id != qp.pd) return EPERM;
   if (!info.mr && info.length != 0) return EINVAL;
-  if (info.mw_access_flags & ~(window_access | IBV_ACCESS_ZERO_BASED)) return EINVAL;
+  if (info.mw_access_flags & ~(window_access | IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_ZERO_BASED))
+    return EINVAL;
   return 0;
 }
 

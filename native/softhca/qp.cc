@@ -154,6 +154,8 @@ void reset(QueuePair& qp) {
   QpShared& shared = *qp.shared;
   shared.rq_tail.store(shared.rq_head.load());
   shared.established = 0;
+  if (qp.send_cq) purge_completions(*qp.send_cq, qp.ex.qp_base.qp_num);
+  if (qp.recv_cq && qp.recv_cq != qp.send_cq) purge_completions(*qp.recv_cq, qp.ex.qp_base.qp_num);
   qp.parked_first = qp.parked_count = qp.draining = 0;
   qp.wait = Wait::nothing;
   qp.peer.reset();
@@ -260,8 +262,7 @@ int destroy_qp(ibv_qp* verbs) {
     qp->shared->qp_num.store(0);
     qp->shared->state.store(IBV_QPS_RESET);
     unlock(qp->shared->inbound);
-    qp->peer.reset();
-    qp->parked_count = 0;
+    reset(*qp);
   }
   wait_for_acks(verbs, qp->async_taken);
   std::lock_guard guard(host.objects);
