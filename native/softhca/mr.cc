@@ -9,6 +9,7 @@
 #include "softhca/mw.h"
 #include "softhca/pool.h"
 #include "softhca/qp.h"
+#include "softhca/remap.h"
 #include "softhca/shared_file.h"
 
 #ifndef MADV_POPULATE_READ
@@ -70,6 +71,7 @@ KeyInit describe(ProtectionDomain& pd, void* address, size_t length, uint64_t io
   init.iova = iova;
   init.length = length;
   init.base = reinterpret_cast<uint64_t>(address);
+  if (remap_enabled()) remap_range(address, length);
   SharedFile file = find_shared_file(address, length);
   init.map_id = file.id;
   init.map_fd = file.fd;

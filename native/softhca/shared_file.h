@@ -8,13 +8,10 @@ namespace softhca {
 
 struct SharedFile {
   uint32_t id = 0;  // 0: none
-  uint32_t fd = 0;  // ours, kept open
+  uint32_t fd = 0;  // of this process, open as long as it lives
   uint64_t offset = 0;
 };
 
 SharedFile find_shared_file(const void* address, size_t length);
-
-// Declares a file, of which `fd` stays open, mapped at `address`.
-void add_shared_range(const void* address, size_t length, int fd, uint64_t offset);
 
 }  // namespace softhca
