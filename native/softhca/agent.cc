@@ -22,6 +22,7 @@ void Host::run_agent() {
     epoll_event events[32];
     int n = epoll_wait(epoll_, events, 32, -1);
     if (n < 0 && errno != EINTR) return;
+    std::lock_guard working(agent_mutex_);
     // Departures first: a process that takes a dead one's slot must find its locks freed.
     for (int i = 0; i < n; ++i)
       if (events[i].data.u64 >= 16) on_departure(events[i].data.u64);

@@ -13,6 +13,8 @@
 #include <csignal>
 #include <cstring>
 
+#include "softhca/remap.h"
+
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
@@ -68,14 +70,33 @@ Host* Host::get() {
   current = host;
   static bool registered = false;
   if (!registered) {
-    pthread_atfork([] { host_mutex().lock(); }, [] { host_mutex().unlock(); },
-                   [] {
-                     if (current) after_fork();
-                     host_mutex().unlock();
-                   });
+    guard_forks();
+    pthread_atfork(
+        [] {
+          host_mutex().lock();
+          if (current) current->pause();
+        },
+        [] {
+          if (current) current->go_on();
+          host_mutex().unlock();
+        },
+        [] {
+          if (current) after_fork();
+          host_mutex().unlock();
+        });
     registered = true;
   }
   return host;
+}
+
+void Host::pause() {
+  agent_mutex_.lock();
+  parked_mutex_.lock();
+}
+
+void Host::go_on() {
+  parked_mutex_.unlock();
+  agent_mutex_.unlock();
 }
 
 // The child shares descriptors and mappings with the parent, whose death it must not hide.

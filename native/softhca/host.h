@@ -86,6 +86,9 @@ class Host {
   void signal_deferred();
   void recover(uint16_t holder);
   static void after_fork();
+  // Between these the host's threads stand still.
+  void pause();
+  void go_on();
   void close_all();
 
   struct Connection {
@@ -101,6 +104,7 @@ class Host {
   int listener_ = -1;
   int doorbell_ = -1;
   int epoll_ = -1;
+  std::mutex agent_mutex_;  // held by the agent while it works
   std::atomic<uint32_t> next_id_{1};
 
   std::mutex heap_mutex_;

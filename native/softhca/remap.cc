@@ -7,10 +7,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <map>
 #include <mutex>
+#include <new>
 
 #include "softhca/address_space.h"
 #include "softhca/heap.h"
@@ -30,22 +33,82 @@ struct Store {
 };
 
 std::mutex mutex;
+Store* made = nullptr;
+
+// The word that a child sets when it has memory of its own again. In a shared page of its own.
+std::atomic<uint32_t>* separated = nullptr;
+
+// What a child has to copy. Found before the fork: the child must not allocate before it has
+// copied, because half of the allocator's state (the heap) is still the parent's.
+std::vector<Area>& to_separate() {
+  static auto* areas = new std::vector<Area>;
+  return *areas;
+}
+
+// Gives this process, a child just made, private copies of what it shares with its parent.
+void separate() {
+  for (const Area& area : to_separate()) {
+    size_t bytes = area.end - area.begin;
+    void* copy = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (copy == MAP_FAILED) abort();  // the child would change the parent's memory
+    memcpy(copy, reinterpret_cast<void*>(area.begin), bytes);
+    if (syscall(SYS_mremap, copy, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, area.begin) < 0)
+      abort();
+  }
+}
+
+void before_fork() {
+  mutex.lock();
+  if (!made) return;
+  to_separate() = all_areas();
+  std::erase_if(to_separate(), [](const Area& area) {
+    return area.inode != made->inode || area.device != made->device;
+  });
+  separated->store(0);
+}
+
+// What the parent's forking thread does now, the child would see: so it waits. Other threads don't;
+// their writes in this moment may or may not be in the child.
+void after_fork_in_parent() {
+  if (made) {
+    timespec nap{0, 100000};
+    for (int turns = 0; separated->load() == 0 && turns < 50000; ++turns) nanosleep(&nap, nullptr);
+  }
+  mutex.unlock();
+}
+
+void after_fork_in_child() {
+  if (made) {
+    separate();
+    separated->store(1);
+    // The file is the parent's; this process makes one of its own when it registers memory.
+    munmap(separated, page);
+    separated = nullptr;
+    close(made->fd);
+    made = nullptr;
+  }
+  mutex.unlock();
+}
 
 // nullptr if it can't be made.
 Store* store() {
-  static Store* made = [] {
+  if (made) return made;
+  made = [] {
     auto* fresh = new Store;
     struct stat st;
+    void* word = mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     fresh->fd = memfd_create("viaduct-softhca-remap", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fresh->fd < 0 || ftruncate(fresh->fd, off_t(file_bytes)) != 0 ||
+    if (word == MAP_FAILED || fresh->fd < 0 || ftruncate(fresh->fd, off_t(file_bytes)) != 0 ||
         fcntl(fresh->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0 ||
         fstat(fresh->fd, &st) != 0) {
       if (fresh->fd >= 0) close(fresh->fd);
+      if (word != MAP_FAILED) munmap(word, page);
       delete fresh;
       return static_cast<Store*>(nullptr);
     }
     fresh->device = st.st_dev;
     fresh->inode = st.st_ino;
+    separated = new (word) std::atomic<uint32_t>(1);
     return fresh;
   }();
   return made;
@@ -82,6 +145,10 @@ bool remap_enabled() {
     return value && strcmp(value, "1") == 0;
   }();
   return enabled;
+}
+
+void guard_forks() {
+  if (remap_enabled()) pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
 void remap_range(void* address, size_t length) {
