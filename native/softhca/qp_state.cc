@@ -39,7 +39,10 @@ constexpr Row rows[] = {
 
     {rc | tgt, IBV_QPS_INIT, IBV_QPS_RTR, path | responder,
      IBV_QP_ALT_PATH | access_flags | IBV_QP_PKEY_INDEX},
-    {uc | ini, IBV_QPS_INIT, IBV_QPS_RTR, path, IBV_QP_ALT_PATH | access_flags | IBV_QP_PKEY_INDEX},
+    {uc, IBV_QPS_INIT, IBV_QPS_RTR, path, IBV_QP_ALT_PATH | access_flags | IBV_QP_PKEY_INDEX},
+    // Programs (perftest) give an XRC initiator the responder's attributes too; they do nothing.
+    {ini, IBV_QPS_INIT, IBV_QPS_RTR, path,
+     IBV_QP_ALT_PATH | access_flags | IBV_QP_PKEY_INDEX | responder},
     {ud, IBV_QPS_INIT, IBV_QPS_RTR, 0, IBV_QP_PKEY_INDEX | IBV_QP_QKEY},
 
     {rc | ini, IBV_QPS_RTR, IBV_QPS_RTS, retry | IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC,

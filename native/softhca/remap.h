@@ -11,8 +11,8 @@ namespace softhca {
 
 bool remap_enabled();
 
-// To be called once, before any other fork handler is registered: in a child, no other may run before
-// the memory that it shares with its parent is separate.
+// To be called once, before any other fork handler is registered: in a child, no other may run
+// before the memory that it shares with its parent is separate.
 void guard_forks();
 
 // Moves the pages that hold the range into this process's shared file, if they are private,

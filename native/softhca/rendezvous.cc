@@ -168,7 +168,7 @@ std::shared_ptr<Site> attach(uint32_t slot) {
   if (n != ssize_t(sizeof hello) || hello.magic != segment_magic ||
       hello.version != layout_version || hello.slot != slot ||
       hello.segment_size != segment_bytes || hello.keys_size != sizeof(KeyTable) ||
-      hello.holder <= owner_holder) {
+      hello.holder <= owner_holder || !is_eventfd(fds[2])) {
     error = EPROTO;
   } else {
     site->holder = hello.holder;

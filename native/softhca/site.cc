@@ -21,6 +21,12 @@ void raise_eventfd(int fd) {
   } while (n < 0 && errno == EINTR);
 }
 
+bool is_eventfd(int fd) {
+  char link[64], name[64] = {};
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  return readlink(link, name, sizeof name - 1) > 0 && strcmp(name, "anon_inode:[eventfd]") == 0;
+}
+
 Site::~Site() {
   for (auto& [id, fd] : signal_fds_)
     if (fd >= 0) close(fd);
@@ -58,9 +64,7 @@ bool Site::signal(uint32_t fd, uint64_t id) {
     int copy = fetch_descriptor(fd);
     if (copy >= 0) {
       // The number came from memory that the peer writes: only an eventfd is safe to write to.
-      char link[64], name[64] = {};
-      snprintf(link, sizeof link, "/proc/self/fd/%d", copy);
-      if (readlink(link, name, sizeof name - 1) < 0 || strcmp(name, "anon_inode:[eventfd]") != 0) {
+      if (!is_eventfd(copy)) {
         close(copy);
         copy = -1;
       }

@@ -65,5 +65,6 @@ class Site {
 };
 
 void raise_eventfd(int fd);
+bool is_eventfd(int fd);
 
 }  // namespace softhca
