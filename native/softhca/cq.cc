@@ -28,8 +28,9 @@ bool push_completion(Site& site, uint32_t index, Cqe cqe) {
   CqShared& cq = site.segment->cq[index];
   if (!lock(cq.producers, site.holder, site.gone, site.self ? 0 : peer_lock_ms)) return false;
   uint32_t head = cq.head.load(std::memory_order_relaxed);
-  uint32_t tail = cq.tail.load(std::memory_order_acquire);
   uint32_t size = cq.ring_size;
+  if (head - cq.tail_seen >= cq.capacity) cq.tail_seen = cq.tail.load(std::memory_order_acquire);
+  uint32_t tail = cq.tail_seen;
   auto* ring = size != 0 && (size & (size - 1)) == 0
                    ? site.at<Cqe>(cq.ring_offset, uint64_t(size) * sizeof(Cqe))
                    : nullptr;
@@ -178,6 +179,7 @@ static CompletionQueue* make_cq(ibv_context* context, uint32_t cqe, void* cq_con
   shared.overrun = 0;
   shared.head = 0;
   shared.tail = 0;
+  shared.tail_seen = 0;
   shared.armed = arm_none;
   shared.events = 0;
   shared.deferred = 0;

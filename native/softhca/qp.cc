@@ -121,6 +121,7 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
   shared.established = 0;
   shared.rq_head = 0;
   shared.rq_tail = 0;
+  shared.rq_head_seen = 0;
   shared.taken.present = 0;
   shared.qp_num.store(number);
   unlock(shared.inbound);
@@ -153,6 +154,7 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
 void reset(QueuePair& qp) {
   QpShared& shared = *qp.shared;
   shared.rq_tail.store(shared.rq_head.load());
+  shared.rq_head_seen = shared.rq_tail.load();
   shared.established = 0;
   if (qp.send_cq) purge_completions(*qp.send_cq, qp.ex.qp_base.qp_num);
   if (qp.recv_cq && qp.recv_cq != qp.send_cq) purge_completions(*qp.recv_cq, qp.ex.qp_base.qp_num);

@@ -245,7 +245,8 @@ class Delivery {
       return true;
     }
     uint32_t tail = qp_.rq_tail.load(std::memory_order_relaxed);
-    if (qp_.rq_head.load(std::memory_order_acquire) == tail) return false;
+    if (qp_.rq_head_seen == tail) qp_.rq_head_seen = qp_.rq_head.load(std::memory_order_acquire);
+    if (qp_.rq_head_seen == tail) return false;
     uint8_t* slot = receive_slot(site_, qp_, tail);
     if (!slot) return false;
     auto* wqe = reinterpret_cast<RecvWqe*>(slot);
@@ -350,6 +351,7 @@ void flush_receives(Site& site, QpShared& qp) {
     cqe.opcode = IBV_WC_RECV;
     cqe.qp_num = qp.qp_num.load();
     qp.rq_tail.store(tail + 1, std::memory_order_release);
+    qp.rq_head_seen = tail + 1;
     push_completion(site, qp.recv_cq, cqe);
   }
 }

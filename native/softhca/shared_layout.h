@@ -52,6 +52,7 @@ struct alignas(64) CqShared {
   uint64_t channel_id;  // 0: no channel
   std::atomic<uint32_t> overrun;
   alignas(64) std::atomic<uint32_t> head;  // next to be written, by producers
+  uint32_t tail_seen;                      // by producers: saves them the owner's cache line
   std::atomic<uint32_t> armed;             // 0, or an Arm
   std::atomic<uint32_t> events;            // raised so far
   std::atomic<uint32_t> deferred;          // raised, but left to the owner's agent to signal
@@ -79,9 +80,9 @@ struct TakenWqe {
 };
 
 struct alignas(64) QpShared {
-  SharedLock inbound;            // held for the whole of an incoming message
-  std::atomic<uint32_t> qp_num;  // 0 = free
-  std::atomic<uint32_t> state;   // ibv_qp_state
+  SharedLock inbound;  // held for the whole of an incoming message; alone, as peers write it
+  alignas(64) std::atomic<uint32_t> qp_num;  // 0 = free
+  std::atomic<uint32_t> state;               // ibv_qp_state
   uint32_t type;
   uint32_t context;
   uint32_t pd;
@@ -99,6 +100,7 @@ struct alignas(64) QpShared {
   uint32_t established;
   alignas(64) std::atomic<uint32_t> rq_head;  // owner adds
   alignas(64) std::atomic<uint32_t> rq_tail;  // the holder of `inbound` takes
+  uint32_t rq_head_seen;                      // by those: saves them the owner's cache line
   TakenWqe taken;
 };
 
