@@ -1,0 +1,187 @@
+// The host's two threads: the agent, which greets, buries and signals; and the retries, which is
+// started when send work first has to wait.
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "softhca/cq.h"
+#include "softhca/host.h"
+#include "softhca/qp.h"
+#include "softhca/requester.h"
+#include "softhca/srq.h"
+
+namespace softhca {
+
+void Host::run_agent() {
+  prctl(PR_SET_NAME, "softhca-agent");
+  for (;;) {
+    epoll_event events[32];
+    int n = epoll_wait(epoll_, events, 32, -1);
+    if (n < 0 && errno != EINTR) return;
+    std::lock_guard working(agent_mutex_);
+    // Departures first: a process that takes a dead one's slot must find its locks freed.
+    for (int i = 0; i < n; ++i)
+      if (events[i].data.u64 >= 16) on_departure(events[i].data.u64);
+    for (int i = 0; i < n; ++i) {
+      if (events[i].data.u64 == 0) on_accept();
+      if (events[i].data.u64 == 1) {
+        uint64_t count;
+        if (read(doorbell_, &count, sizeof count) == sizeof count) {
+          signal_deferred();
+          parked_changed_.notify_all();
+        }
+      }
+    }
+  }
+}
+
+void Host::on_accept() {
+  for (;;) {
+    int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) return;
+    std::lock_guard guard(peers_mutex_);
+    auto in_use = [this](uint16_t holder) {
+      for (auto& [token, connection] : connections_)
+        if (connection.holder == holder) return true;
+      return false;
+    };
+    while (next_holder_ <= owner_holder || in_use(next_holder_)) ++next_holder_;
+    uint16_t holder = next_holder_++;
+    uint64_t token = next_token_++;
+    epoll_event event{EPOLLIN | EPOLLRDHUP, {.u64 = token}};
+    if (!welcome(fd, holder, slot(), files_, doorbell_) ||
+        epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) {
+      close(fd);
+      continue;
+    }
+    connections_[token] = Connection{fd, holder, {}};
+  }
+}
+
+void Host::on_departure(uint64_t token) {
+  Connection connection;
+  {
+    std::lock_guard guard(peers_mutex_);
+    auto it = connections_.find(token);
+    if (it == connections_.end()) return;
+    connection = it->second;
+    connections_.erase(it);
+  }
+  if (connection.fd >= 0) {
+    recover(connection.holder);
+    close(connection.fd);
+  } else if (auto site = connection.site.lock()) {
+    epoll_ctl(epoll_, EPOLL_CTL_DEL, site->connection, nullptr);
+    site->gone.store(true, std::memory_order_release);
+    {
+      std::lock_guard guard(peers_mutex_);
+      if (peers_[site->slot] == site) peers_[site->slot].reset();
+    }
+    parked_changed_.notify_all();
+  }
+}
+
+void Host::signal_deferred() {
+  std::lock_guard guard(objects);
+  for (uint32_t i = 0; i < max_cq; ++i) {
+    if (!cqs[i]) continue;
+    CqShared& shared = segment().cq[i];
+    uint32_t count = shared.deferred.exchange(0);
+    if (shared.channel_id == 0) continue;
+    for (; count > 0; --count) raise_eventfd(int(shared.channel_fd));
+  }
+  for (uint32_t i = 0; i < max_context; ++i) {
+    if (!contexts[i]) continue;
+    uint32_t count = segment().context[i].deferred.exchange(0);
+    for (; count > 0; --count) raise_eventfd(int(segment().context[i].fd));
+  }
+}
+
+// What a process that died inside our segment left: its locks, a receive it had taken, and perhaps
+// a completion whose event it didn't come to raise.
+void Host::recover(uint16_t holder) {
+  std::lock_guard guard(objects);
+  for (uint32_t i = 0; i < max_srq; ++i)
+    if (srqs[i]) reclaim(segment().srq[i].consumers, holder);
+  for (uint32_t i = 0; i < qp_limit; ++i) {
+    if (!qps[i]) continue;
+    QpShared& shared = segment().qp[i];
+    if ((shared.inbound.word.load(std::memory_order_acquire) & lock_holder_mask) != holder)
+      continue;
+    if (shared.taken.present) return_taken(*this, shared);
+    reclaim(shared.inbound, holder);
+  }
+  reclaim(segment().header.atomics, holder);
+  for (uint32_t i = 0; i < max_context; ++i) reclaim(segment().context[i].producers, holder);
+  for (uint32_t i = 0; i < max_cq; ++i) {
+    if (!cqs[i]) continue;
+    CqShared& shared = segment().cq[i];
+    reclaim(shared.producers, holder);
+    if (shared.channel_id != 0 && shared.head.load() != shared.tail.load() &&
+        shared.armed.load() == arm_none) {
+      shared.events.fetch_add(1);
+      raise_eventfd(int(shared.channel_fd));
+    }
+  }
+}
+
+void Host::enlist(QueuePair* qp) {
+  std::lock_guard guard(parked_mutex_);
+  if (!qp->enlisted) {
+    qp->enlisted = true;
+    parked_.push_back(qp);
+    parked_count_.store(uint32_t(parked_.size()), std::memory_order_relaxed);
+  }
+  if (!retries_started_) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    std::thread([this] { run_retries(); }).detach();
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    retries_started_ = true;
+  }
+  parked_changed_.notify_all();
+}
+
+void Host::delist(QueuePair* qp) {
+  std::lock_guard guard(parked_mutex_);
+  if (!qp->enlisted) return;
+  qp->enlisted = false;
+  std::erase(parked_, qp);
+  parked_count_.store(uint32_t(parked_.size()), std::memory_order_relaxed);
+}
+
+void Host::progress() {
+  std::unique_lock guard(parked_mutex_, std::try_to_lock);
+  if (!guard) return;
+  for (size_t i = 0; i < parked_.size();) {
+    QueuePair* qp = parked_[i];
+    if (advance(*qp)) {
+      ++i;
+    } else {
+      qp->enlisted = false;
+      parked_[i] = parked_.back();
+      parked_.pop_back();
+    }
+  }
+  parked_count_.store(uint32_t(parked_.size()), std::memory_order_relaxed);
+}
+
+void Host::run_retries() {
+  prctl(PR_SET_NAME, "softhca-retry");
+  for (;;) {
+    {
+      std::unique_lock guard(parked_mutex_);
+      parked_changed_.wait(guard, [this] { return !parked_.empty(); });
+      // Coarse: a program that polls retries by itself, this is for one that sleeps.
+      parked_changed_.wait_for(guard, std::chrono::microseconds(500));
+    }
+    progress();
+  }
+}
+
+}  // namespace softhca

@@ -1,0 +1,310 @@
+// Completion queues: a ring in the segment that every process's requesters fill and the owner
+// polls.
+#include "softhca/cq.h"
+
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+
+#include "softhca/cq_ex.h"
+#include "softhca/pd.h"
+#include "softhca/pool.h"
+
+namespace softhca {
+namespace {
+
+uint32_t ring_size_for(uint32_t capacity) {
+  uint32_t size = 1;
+  while (size < capacity) size <<= 1;
+  return size;
+}
+
+constexpr uint32_t peer_lock_ms = 1000;
+
+}  // namespace
+
+bool push_completion(Site& site, uint32_t index, Cqe cqe) {
+  if (index >= max_cq) return false;
+  CqShared& cq = site.segment->cq[index];
+  if (!lock(cq.producers, site.holder, site.gone, site.self ? 0 : peer_lock_ms)) return false;
+  uint32_t head = cq.head.load(std::memory_order_relaxed);
+  uint32_t size = cq.ring_size;
+  if (head - cq.tail_seen >= cq.capacity) cq.tail_seen = cq.tail.load(std::memory_order_acquire);
+  uint32_t tail = cq.tail_seen;
+  auto* ring = size != 0 && (size & (size - 1)) == 0
+                   ? site.at<Cqe>(cq.ring_offset, uint64_t(size) * sizeof(Cqe))
+                   : nullptr;
+  if (!cq.live.load(std::memory_order_relaxed) || !ring || head - tail >= cq.capacity ||
+      head - tail >= size) {
+    // InfiniBand Vol. 1, 11.6.3.1: a completion that has no room is a CQ error, reported once.
+    bool first = ring && cq.overrun.exchange(1) == 0;
+    unlock(cq.producers);
+    if (first) raise_async(site, cq.context, IBV_EVENT_CQ_ERR, index + 1);
+    return false;
+  }
+  if (cq.timestamps) {
+    timespec ts;
+    clock_gettime(cq.timestamps == 2 ? CLOCK_REALTIME : CLOCK_MONOTONIC, &ts);
+    cqe.timestamp_ns = uint64_t(ts.tv_sec) * 1000000000ull + uint64_t(ts.tv_nsec);
+  }
+  bool solicited = cqe.solicited || cqe.status != IBV_WC_SUCCESS;
+  ring[head & (size - 1)] = cqe;
+  // Sequentially consistent, as is the load of `armed`: either the program that arms and then polls
+  // sees this completion, or it is seen here that the program armed.
+  cq.head.exchange(head + 1, std::memory_order_seq_cst);
+  bool raise = false;
+  uint32_t fd = cq.channel_fd;
+  uint64_t id = cq.channel_id;
+  uint32_t armed = cq.armed.load(std::memory_order_seq_cst);
+  while (armed == arm_any || (armed == arm_solicited && solicited)) {
+    if (cq.armed.compare_exchange_weak(armed, arm_none)) {
+      raise = id != 0;
+      break;
+    }
+  }
+  if (raise) cq.events.fetch_add(1);
+  unlock(cq.producers);
+  if (raise && !site.signal(fd, id)) {
+    cq.deferred.fetch_add(1);
+    site.ring_doorbell();
+  }
+  return true;
+}
+
+int take_completion(CompletionQueue& cq, Cqe* cqe) {
+  CqShared& shared = *cq.shared;
+  uint32_t head = shared.head.load(std::memory_order_acquire);
+  if (head == cq.tail) return 0;
+  if (head - cq.tail > shared.ring_size) return -1;
+  auto* ring =
+      cq.host->site().at<Cqe>(shared.ring_offset, uint64_t(shared.ring_size) * sizeof(Cqe));
+  if (!ring) return -1;
+  *cqe = ring[cq.tail & (shared.ring_size - 1)];
+  shared.tail.store(++cq.tail, std::memory_order_release);
+  return 1;
+}
+
+void purge_completions(CompletionQueue& cq, uint32_t qp_num) {
+  CqShared& shared = *cq.shared;
+  Site& site = cq.host->site();
+  std::lock_guard guard(cq.consumer);
+  lock(shared.producers, owner_holder, site.gone, 0);
+  auto* ring = site.at<Cqe>(shared.ring_offset, uint64_t(shared.ring_size) * sizeof(Cqe));
+  uint32_t mask = shared.ring_size - 1;
+  uint32_t head = shared.head.load();
+  if (ring && head - cq.tail <= shared.ring_size) {
+    // What stays moves towards the head, so that only the tail, which is ours, changes.
+    uint32_t keep = head;
+    for (uint32_t at = head; at != cq.tail;)
+      if (ring[--at & mask].qp_num != qp_num) ring[--keep & mask] = ring[at & mask];
+    cq.tail = keep;
+    shared.tail.store(keep, std::memory_order_release);
+  }
+  unlock(shared.producers);
+}
+
+void read_completion(const Cqe& cqe, ibv_wc* wc) {
+  wc->wr_id = cqe.wr_id;
+  wc->status = ibv_wc_status(cqe.status);
+  wc->opcode = ibv_wc_opcode(cqe.opcode);
+  wc->vendor_err = cqe.vendor_err;
+  wc->byte_len = cqe.byte_len;
+  wc->imm_data = cqe.imm_data;
+  wc->qp_num = cqe.qp_num;
+  wc->src_qp = cqe.src_qp;
+  wc->wc_flags = cqe.wc_flags;
+  wc->pkey_index = 0;
+  wc->slid = cqe.slid;
+  wc->sl = cqe.sl;
+  wc->dlid_path_bits = 0;
+}
+
+int poll_cq(ibv_cq* verbs, int count, ibv_wc* wc) {
+  auto* cq = CompletionQueue::of(verbs);
+  if (!cq->live.load(std::memory_order_relaxed) || !cq->host->usable()) return -EINVAL;
+  if (cq->host->has_parked()) cq->host->progress();
+  if (cq->shared->head.load(std::memory_order_relaxed) == cq->tail) return 0;
+  std::lock_guard guard(cq->consumer);
+  int got = 0;
+  while (got < count) {
+    Cqe cqe;
+    int n = take_completion(*cq, &cqe);
+    if (n < 0) return got ? got : -EIO;
+    if (n == 0) break;
+    read_completion(cqe, &wc[got++]);
+  }
+  return got;
+}
+
+int req_notify_cq(ibv_cq* verbs, int solicited_only) {
+  auto* cq = CompletionQueue::of(verbs);
+  if (!cq->live || !cq->host->usable()) return EINVAL;
+  uint32_t wanted = solicited_only ? arm_solicited : arm_any;
+  uint32_t armed = cq->shared->armed.load();
+  // Asking for all outweighs asking for solicited ones, whichever came first (11.4.2.2).
+  while (armed < wanted && !cq->shared->armed.compare_exchange_weak(armed, wanted)) {
+  }
+  return 0;
+}
+
+static CompletionQueue* make_cq(ibv_context* context, uint32_t cqe, void* cq_context,
+                                ibv_comp_channel* channel, uint32_t vector) {
+  Context* owner = Context::of(context);
+  if (cqe == 0 || cqe > max_cqe || vector >= uint32_t(context->num_comp_vectors) ||
+      (channel && (channel->context != context || !CompletionChannel::of(channel)->live))) {
+    errno = EINVAL;
+    return nullptr;
+  }
+  Host& host = *owner->host;
+  uint32_t size = ring_size_for(cqe);
+  uint64_t ring = host.allocate(uint64_t(size) * sizeof(Cqe));
+  if (ring == 0) return nullptr;
+  auto* cq = Pool<CompletionQueue>::instance().take();
+  std::lock_guard guard(host.objects);
+  int64_t index = cq ? host.cq_indices.take() : -1;
+  if (index < 0) {
+    if (cq) Pool<CompletionQueue>::instance().give(cq);
+    host.release(ring);
+    errno = ENOMEM;
+    return nullptr;
+  }
+  CqShared& shared = host.segment().cq[index];
+  shared.context = owner->index;
+  shared.ring_offset = ring;
+  shared.ring_size = size;
+  shared.capacity = size;
+  shared.timestamps = 0;
+  shared.channel_fd = channel ? uint32_t(channel->fd) : 0;
+  shared.channel_id = channel ? CompletionChannel::of(channel)->id : 0;
+  shared.overrun = 0;
+  shared.head = 0;
+  shared.tail = 0;
+  shared.tail_seen = 0;
+  shared.armed = arm_none;
+  shared.events = 0;
+  shared.deferred = 0;
+  cq->host = &host;
+  cq->shared = &shared;
+  cq->index = uint32_t(index);
+  cq->ex.context = context;
+  cq->ex.channel = channel;
+  cq->ex.cq_context = cq_context;
+  cq->ex.handle = uint32_t(index);
+  cq->ex.cqe = int(size);
+  pthread_mutex_init(&cq->ex.mutex, nullptr);
+  pthread_cond_init(&cq->ex.cond, nullptr);
+  if (channel) {
+    cq->channel = CompletionChannel::of(channel);
+    join_channel(cq->channel, cq);
+  }
+  host.cqs[size_t(index)] = cq;
+  owner->objects.fetch_add(1);
+  shared.live.store(1, std::memory_order_release);
+  return cq;
+}
+
+ibv_cq* create_cq(ibv_context* context, int cqe, void* cq_context, ibv_comp_channel* channel,
+                  int vector) {
+  auto* cq = make_cq(context, cqe < 0 ? 0 : uint32_t(cqe), cq_context, channel,
+                     vector < 0 ? UINT32_MAX : uint32_t(vector));
+  return cq ? cq->verbs() : nullptr;
+}
+
+ibv_cq_ex* create_cq_ex(ibv_context* context, ibv_cq_init_attr_ex* attr) {
+  constexpr uint64_t offered = uint64_t(IBV_WC_STANDARD_FLAGS) | IBV_WC_EX_WITH_SL |
+                               IBV_WC_EX_WITH_COMPLETION_TIMESTAMP |
+                               IBV_WC_EX_WITH_COMPLETION_TIMESTAMP_WALLCLOCK;
+  constexpr uint32_t offered_flags =
+      IBV_CREATE_CQ_ATTR_SINGLE_THREADED | IBV_CREATE_CQ_ATTR_IGNORE_OVERRUN;
+  bool has_flags = attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS;
+  if ((attr->wc_flags & ~offered) || (has_flags && (attr->flags & ~offered_flags))) {
+    errno = EOPNOTSUPP;
+    return nullptr;
+  }
+  if ((attr->comp_mask & ~uint32_t(IBV_CQ_INIT_ATTR_MASK_FLAGS | IBV_CQ_INIT_ATTR_MASK_PD)) ||
+      ((attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_PD) &&
+       (!attr->parent_domain || !ProtectionDomain::of(attr->parent_domain)->parent))) {
+    errno = EINVAL;
+    return nullptr;
+  }
+  auto* cq = make_cq(context, attr->cqe, attr->cq_context, attr->channel, attr->comp_vector);
+  if (!cq) return nullptr;
+  cq->extended = true;
+  cq->wc_flags = attr->wc_flags;
+  if (attr->wc_flags & IBV_WC_EX_WITH_COMPLETION_TIMESTAMP) cq->shared->timestamps = 1;
+  if (attr->wc_flags & IBV_WC_EX_WITH_COMPLETION_TIMESTAMP_WALLCLOCK) cq->shared->timestamps = 2;
+  fill_extended_operations(&cq->ex);
+  return &cq->ex;
+}
+
+int destroy_cq(ibv_cq* verbs) {
+  auto* cq = CompletionQueue::of(verbs);
+  if (!cq->live || !cq->host->usable()) return EINVAL;
+  if (cq->users != 0) return EBUSY;
+  Host& host = *cq->host;
+  Context* owner = Context::of(verbs->context);
+  {
+    std::lock_guard guard(host.objects);
+    cq->live = false;
+    lock(cq->shared->producers, owner_holder, host.site().gone, 0);
+    cq->shared->live.store(0);
+    unlock(cq->shared->producers);
+    host.cqs[cq->index] = nullptr;
+  }
+  if (cq->channel) leave_channel(cq->channel, cq);
+  // The program must have acknowledged what it got (ibv_get_cq_event(3)).
+  pthread_mutex_lock(&verbs->mutex);
+  while (verbs->comp_events_completed != cq->events_taken.load())
+    pthread_cond_wait(&verbs->cond, &verbs->mutex);
+  pthread_mutex_unlock(&verbs->mutex);
+  wait_for_acks(verbs, cq->async_taken);
+  std::lock_guard guard(host.objects);
+  host.release(cq->shared->ring_offset);
+  host.cq_indices.give(cq->index);
+  owner->objects.fetch_sub(1);
+  Pool<CompletionQueue>::instance().give(cq);
+  return 0;
+}
+
+int resize_cq(ibv_cq* verbs, int cqe) {
+  auto* cq = CompletionQueue::of(verbs);
+  if (!cq->live || !cq->host->usable()) return EINVAL;
+  if (cqe <= 0 || uint32_t(cqe) > max_cqe) return EINVAL;
+  Host& host = *cq->host;
+  CqShared& shared = *cq->shared;
+  uint32_t size = ring_size_for(uint32_t(cqe));
+  uint64_t offset = host.allocate(uint64_t(size) * sizeof(Cqe));
+  if (offset == 0) return ENOMEM;
+  std::lock_guard guard(cq->consumer);
+  lock(shared.producers, owner_holder, host.site().gone, 0);
+  uint32_t head = shared.head.load();
+  uint32_t waiting = head - cq->tail;
+  auto* from = host.site().at<Cqe>(shared.ring_offset, uint64_t(shared.ring_size) * sizeof(Cqe));
+  auto* to = host.site().at<Cqe>(offset, uint64_t(size) * sizeof(Cqe));
+  assert(to);
+  // 11.2.8.3: not below what the queue holds.
+  if (!from || waiting > size || waiting > shared.ring_size) {
+    unlock(shared.producers);
+    host.release(offset);
+    return EINVAL;
+  }
+  for (uint32_t i = 0; i < waiting; ++i)
+    to[(cq->tail + i) & (size - 1)] = from[(cq->tail + i) & (shared.ring_size - 1)];
+  uint64_t old = shared.ring_offset;
+  shared.ring_offset = offset;
+  shared.ring_size = size;
+  shared.capacity = size;
+  cq->ex.cqe = int(size);
+  unlock(shared.producers);
+  host.release(old);
+  return 0;
+}
+
+void ack_cq_events(ibv_cq* cq, unsigned int count) {
+  pthread_mutex_lock(&cq->mutex);
+  cq->comp_events_completed += count;
+  pthread_cond_signal(&cq->cond);
+  pthread_mutex_unlock(&cq->mutex);
+}
+
+}  // namespace softhca

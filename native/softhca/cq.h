@@ -1,0 +1,56 @@
+// Completion queues: a ring in the segment that every process's requesters fill and the owner
+// polls.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <atomic>
+
+#include "softhca/channel.h"
+#include "softhca/context.h"
+#include "softhca/spin.h"
+
+namespace softhca {
+
+struct CompletionQueue {
+  ibv_cq_ex ex;  // begins like ibv_cq
+  std::atomic<bool> live;
+  Host* host;
+  CqShared* shared;
+  uint32_t index;
+  std::atomic<uint32_t> users;
+  CompletionChannel* channel;
+  std::atomic<uint32_t> events_taken;
+  std::atomic<uint32_t> async_taken;
+  SpinLock consumer;
+  uint32_t tail;  // the private copy is the one believed
+  bool extended;
+  uint64_t wc_flags;
+  Cqe current;  // what start_poll and next_poll stand on
+  bool polling;
+
+  ibv_cq* verbs() { return ibv_cq_ex_to_cq(&ex); }
+  static CompletionQueue* of(ibv_cq* cq) { return reinterpret_cast<CompletionQueue*>(cq); }
+};
+
+ibv_cq* create_cq(ibv_context* context, int cqe, void* cq_context, ibv_comp_channel* channel,
+                  int vector);
+ibv_cq_ex* create_cq_ex(ibv_context* context, ibv_cq_init_attr_ex* attr);
+int destroy_cq(ibv_cq* cq);
+int resize_cq(ibv_cq* cq, int cqe);
+int poll_cq(ibv_cq* cq, int count, ibv_wc* wc);
+int req_notify_cq(ibv_cq* cq, int solicited_only);
+void ack_cq_events(ibv_cq* cq, unsigned int count);
+
+// Takes one completion out. 1, 0 if there is none, -1 if the ring can't be believed.
+int take_completion(CompletionQueue& cq, Cqe* cqe);
+void read_completion(const Cqe& cqe, ibv_wc* wc);
+
+// Forgets the completions of a queue pair that is reset or destroyed.
+void purge_completions(CompletionQueue& cq, uint32_t qp_num);
+
+// Adds a completion to a queue of any site, and raises the event if it is armed.
+// False if the queue is full or its owner is gone.
+bool push_completion(Site& site, uint32_t cq, Cqe cqe);
+
+}  // namespace softhca

@@ -1,0 +1,20 @@
+// The one device: its name, identity, limits and port.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include "softhca/limits.h"
+
+namespace softhca {
+
+ibv_device** device_list(int* count);
+bool is_our_device(const ibv_device* device);
+
+__be64 node_guid();
+ibv_gid port_gid(uint32_t index);
+
+int query_device(ibv_device_attr* attr);
+int query_device_ex(const ibv_query_device_ex_input* input, ibv_device_attr_ex* attr, size_t size);
+int query_port(uint8_t port, ibv_port_attr* attr, size_t size);
+
+}  // namespace softhca

@@ -1,0 +1,130 @@
+// The table of memory keys: random 32-bit numbers, each with what it allows.
+#include "softhca/key_table.h"
+
+#include <sys/random.h>
+
+#include <cassert>
+#include <cerrno>
+
+namespace softhca {
+namespace {
+
+// Buffered: one system call for many keys.
+uint32_t random_key() {
+  thread_local uint32_t buffer[64];
+  thread_local size_t left = 0;
+  if (left == 0) {
+    if (getrandom(buffer, sizeof buffer, 0) != sizeof buffer) return 0;
+    left = 64;
+  }
+  return buffer[--left];
+}
+
+constexpr uint32_t reserved_mark = 0xffffffff;  // in KeyEntry::kind
+
+bool in_bounds(const KeyEntry& entry, uint64_t address, uint64_t bytes) {
+  return address >= entry.iova && bytes <= entry.length &&
+         address - entry.iova <= entry.length - bytes;
+}
+
+void fill(Site& site, const KeyEntry& entry, uint64_t address, uint64_t bytes, Span* span) {
+  uint64_t offset = address - entry.iova;
+  span->address = entry.base + offset;
+  span->bytes = bytes;
+  if (site.self) {
+    span->mapped = reinterpret_cast<uint8_t*>(span->address);
+  } else if (entry.map_id != 0) {
+    span->mapped = site.mapped(entry.map_fd, entry.map_id, entry.map_offset + offset, bytes);
+  } else {
+    span->mapped = nullptr;
+  }
+}
+
+}  // namespace
+
+uint32_t reserve_key(Host& host) {
+  std::lock_guard guard(host.keys_mutex);
+  if (host.keys_used >= max_mr) {
+    errno = ENOMEM;
+    return 0;
+  }
+  for (;;) {
+    uint32_t key = random_key();
+    // 0 means "no key", and a key whose low byte is free to change must not become 0.
+    if (key >> 8 == 0) continue;
+    KeyEntry& entry = host.keys().entry[key_slot(key)];
+    if (entry.key.load(std::memory_order_relaxed) != 0 || entry.kind != 0) continue;
+    entry.kind = reserved_mark;
+    ++host.keys_used;
+    return key;
+  }
+}
+
+void release_key(Host& host, uint32_t key) {
+  std::lock_guard guard(host.keys_mutex);
+  KeyEntry& entry = host.keys().entry[key_slot(key)];
+  assert(entry.key.load() == 0 && host.keys_used > 0);
+  entry.kind = 0;
+  --host.keys_used;
+}
+
+void publish_key(Host& host, uint32_t key, const KeyInit& init) {
+  KeyEntry& entry = host.keys().entry[key_slot(key)];
+  assert(entry.key.load() == 0 && init.base + init.length >= init.base);
+  entry.kind = init.kind;
+  entry.pd = init.pd;
+  entry.access = init.access;
+  entry.iova = init.iova;
+  entry.length = init.length;
+  entry.base = init.base;
+  entry.map_offset = init.map_offset;
+  entry.map_fd = init.map_fd;
+  entry.map_id = init.map_id;
+  entry.qp_num = init.qp_num;
+  host.segment().invalidated[key_slot(key)].store(0, std::memory_order_relaxed);
+  entry.key.store(key, std::memory_order_release);
+}
+
+void withdraw_key(Host& host, uint32_t slot) {
+  KeyEntry& entry = host.keys().entry[slot];
+  entry.key.exchange(0, std::memory_order_seq_cst);
+  // Whoever saw the key holds the lock of one of our queue pairs until done with it.
+  for (uint32_t i = 0; i < host.qp_limit; ++i) wait_for_release(host.segment().qp[i].inbound);
+  entry.kind = reserved_mark;
+}
+
+void invalidate_key(Site& site, uint32_t key) {
+  site.segment->invalidated[key_slot(key)].store(key, std::memory_order_seq_cst);
+}
+
+const KeyEntry* find_key(const Site& site, uint32_t key) {
+  const KeyEntry& entry = site.keys->entry[key_slot(key)];
+  if (key == 0 || entry.key.load(std::memory_order_seq_cst) != key) return nullptr;
+  if (site.segment->invalidated[key_slot(key)].load(std::memory_order_relaxed) == key)
+    return nullptr;
+  return &entry;
+}
+
+bool resolve_local(const Site& site, uint32_t lkey, uint32_t pd, uint64_t address, uint64_t bytes,
+                   uint32_t access, Span* span) {
+  const KeyEntry* entry = find_key(site, lkey);
+  if (!entry || entry->kind != key_region || entry->pd != pd ||
+      (entry->access & access) != access || !in_bounds(*entry, address, bytes))
+    return false;
+  fill(const_cast<Site&>(site), *entry, address, bytes, span);
+  return true;
+}
+
+bool resolve_remote(Site& site, uint32_t rkey, uint32_t pd, uint32_t qp_num, uint64_t address,
+                    uint64_t bytes, uint32_t access, Span* span) {
+  const KeyEntry* entry = find_key(site, rkey);
+  if (!entry || entry->pd != pd || (entry->access & access) != access ||
+      !in_bounds(*entry, address, bytes))
+    return false;
+  // A type 2B window belongs to one queue pair (InfiniBand Vol. 1, 10.6.7.2.5).
+  if (entry->kind == key_window_2 && entry->qp_num != qp_num) return false;
+  fill(site, *entry, address, bytes, span);
+  return true;
+}
+
+}  // namespace softhca

@@ -1,0 +1,118 @@
+// A process's half of the device as this process sees it: its own, or a peer's mapped here.
+#include "softhca/site.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+namespace softhca {
+
+void raise_eventfd(int fd) {
+  uint64_t one = 1;
+  ssize_t n;
+  do {
+    n = write(fd, &one, sizeof one);
+  } while (n < 0 && errno == EINTR);
+}
+
+bool is_eventfd(int fd) {
+  char link[64], name[64] = {};
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  return readlink(link, name, sizeof name - 1) > 0 && strcmp(name, "anon_inode:[eventfd]") == 0;
+}
+
+Site::~Site() {
+  for (auto& [id, fd] : signal_fds_)
+    if (fd >= 0) close(fd);
+  for (auto& [id, mapping] : mappings_)
+    if (mapping.base) munmap(mapping.base, mapping.bytes);
+  if (self) return;
+  if (segment) munmap(segment, segment_bytes);
+  if (keys) munmap(const_cast<KeyTable*>(keys), sizeof(KeyTable));
+  if (doorbell >= 0) close(doorbell);
+  if (connection >= 0) close(connection);
+  if (pidfd_ >= 0) close(pidfd_);
+}
+
+int Site::fetch_descriptor(uint32_t fd) {
+  if (pidfd_ < 0) pidfd_ = int(syscall(SYS_pidfd_open, pid, 0));
+  if (pidfd_ < 0) return -1;
+  return int(syscall(SYS_pidfd_getfd, pidfd_, int(fd), 0));
+}
+
+bool Site::signal(uint32_t fd, uint64_t id) {
+  if (self) {
+    raise_eventfd(int(fd));
+    return true;
+  }
+  if (last_signal_id_.load(std::memory_order_acquire) == id) {
+    int cached = last_signal_fd_.load(std::memory_order_relaxed);
+    if (cached >= 0 && last_signal_id_.load(std::memory_order_acquire) == id) {
+      raise_eventfd(cached);
+      return true;
+    }
+  }
+  std::lock_guard guard(mutex_);
+  auto known = signal_fds_.find(id);
+  if (known == signal_fds_.end()) {
+    int copy = fetch_descriptor(fd);
+    if (copy >= 0) {
+      // The number came from memory that the peer writes: only an eventfd is safe to write to.
+      if (!is_eventfd(copy)) {
+        close(copy);
+        copy = -1;
+      }
+    }
+    known = signal_fds_.emplace(id, copy).first;
+  }
+  if (known->second < 0) return false;
+  last_signal_id_.store(0, std::memory_order_release);
+  last_signal_fd_.store(known->second, std::memory_order_relaxed);
+  last_signal_id_.store(id, std::memory_order_release);
+  raise_eventfd(known->second);
+  return true;
+}
+
+void Site::ring_doorbell() const {
+  if (doorbell >= 0) raise_eventfd(doorbell);
+}
+
+uint8_t* Site::mapped(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_t bytes) {
+  if (last_map_id_.load(std::memory_order_acquire) == map_id) {
+    uint8_t* base = last_map_base_.load(std::memory_order_relaxed);
+    uint64_t size = last_map_bytes_.load(std::memory_order_relaxed);
+    if (last_map_id_.load(std::memory_order_acquire) == map_id)
+      return bytes <= size && offset <= size - bytes ? base + offset : nullptr;
+  }
+  std::lock_guard guard(mutex_);
+  auto known = mappings_.find(map_id);
+  if (known == mappings_.end()) {
+    Mapping mapping;
+    int fd = fetch_descriptor(map_fd);
+    struct stat st;
+    // Only a file that nobody can shrink under us is safe to touch.
+    int seals = fd >= 0 ? fcntl(fd, F_GET_SEALS) : -1;
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 && seals >= 0 && (seals & F_SEAL_SHRINK)) {
+      void* base = mmap(nullptr, size_t(st.st_size), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_NORESERVE, fd, 0);
+      if (base != MAP_FAILED) mapping = {static_cast<uint8_t*>(base), uint64_t(st.st_size)};
+    }
+    if (fd >= 0) close(fd);
+    known = mappings_.emplace(map_id, mapping).first;
+  }
+  const Mapping& mapping = known->second;
+  if (!mapping.base || bytes > mapping.bytes || offset > mapping.bytes - bytes) return nullptr;
+  last_map_id_.store(0, std::memory_order_release);
+  last_map_base_.store(mapping.base, std::memory_order_relaxed);
+  last_map_bytes_.store(mapping.bytes, std::memory_order_relaxed);
+  last_map_id_.store(map_id, std::memory_order_release);
+  return mapping.base + offset;
+}
+
+}  // namespace softhca

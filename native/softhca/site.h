@@ -1,0 +1,70 @@
+// A process's half of the device as this process sees it: its own, or a peer's mapped here.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "softhca/shared_layout.h"
+
+namespace softhca {
+
+struct Mapping {
+  uint8_t* base = nullptr;  // nullptr: it can't be mapped, and won't be tried again
+  uint64_t bytes = 0;
+};
+
+class Site {
+ public:
+  Site() = default;
+  Site(const Site&) = delete;
+  ~Site();
+
+  Segment* segment = nullptr;
+  const KeyTable* keys = nullptr;
+  uint32_t slot = 0;
+  pid_t pid = 0;
+  uint16_t holder = 0;  // how this process signs that site's locks
+  bool self = false;
+  int doorbell = -1;    // wakes the owner's agent
+  int connection = -1;  // ends when the owner ends
+  std::atomic<bool> gone{false};
+
+  // The memory at an offset in the segment; nullptr if a lying peer points outside.
+  template <typename T>
+  T* at(uint64_t offset, uint64_t bytes) const {
+    if (offset < heap_begin || offset % alignof(T) != 0 || bytes > segment_bytes ||
+        offset > segment_bytes - bytes)
+      return nullptr;
+    return reinterpret_cast<T*>(reinterpret_cast<uint8_t*>(segment) + offset);
+  }
+
+  // Adds one to the owner's eventfd `fd`. `id` says which descriptor is meant, because numbers are
+  // used again. False if this process may not; the owner's agent must do it then.
+  bool signal(uint32_t fd, uint64_t id);
+  void ring_doorbell() const;
+
+  // Where the owner's file `map_id` is mapped here, or nullptr.
+  uint8_t* mapped(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_t bytes);
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<uint64_t, int> signal_fds_;
+  std::unordered_map<uint32_t, Mapping> mappings_;
+  std::atomic<uint32_t> last_map_id_{0};
+  std::atomic<uint8_t*> last_map_base_{nullptr};
+  std::atomic<uint64_t> last_map_bytes_{0};
+  std::atomic<uint64_t> last_signal_id_{0};
+  std::atomic<int> last_signal_fd_{-1};
+  int pidfd_ = -1;
+
+  int fetch_descriptor(uint32_t fd);
+};
+
+void raise_eventfd(int fd);
+bool is_eventfd(int fd);
+
+}  // namespace softhca

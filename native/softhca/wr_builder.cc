@@ -1,0 +1,231 @@
+// The ibv_wr_* interface: work requests built by calls, posted together or not at all.
+#include "softhca/wr_builder.h"
+
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+#include "softhca/mw.h"
+#include "softhca/requester.h"
+
+namespace softhca {
+
+struct Builder {
+  std::mutex mutex;  // from start to complete or abort
+  std::vector<std::unique_ptr<ParkedSend>> requests;
+  size_t count = 0;
+  int error = 0;  // the first; complete reports it and posts nothing
+};
+
+namespace {
+
+Builder& of(ibv_qp_ex* ex) { return *QueuePair::of(&ex->qp_base)->builder; }
+
+ParkedSend& last(Builder& builder) { return *builder.requests[builder.count - 1]; }
+
+SendRequest& add(ibv_qp_ex* ex, ibv_wr_opcode opcode) {
+  Builder& builder = of(ex);
+  if (builder.count == builder.requests.size())
+    builder.requests.push_back(std::make_unique<ParkedSend>());
+  ++builder.count;
+  SendRequest& request = last(builder).request;
+  request = {};
+  request.wr_id = ex->wr_id;
+  request.flags = ex->wr_flags & ~unsigned(IBV_SEND_INLINE);
+  request.opcode = opcode;
+  request.sge = last(builder).sge;
+  return request;
+}
+
+void fail(ibv_qp_ex* ex, int error) {
+  if (of(ex).error == 0) of(ex).error = error;
+}
+
+// Setters without a request before them, or for one too long, spoil the batch.
+ParkedSend* current(ibv_qp_ex* ex) {
+  Builder& builder = of(ex);
+  if (builder.count > 0) return &last(builder);
+  fail(ex, EINVAL);
+  return nullptr;
+}
+
+void atomic_cmp_swp(ibv_qp_ex* ex, uint32_t rkey, uint64_t address, uint64_t compare,
+                    uint64_t swap) {
+  SendRequest& request = add(ex, IBV_WR_ATOMIC_CMP_AND_SWP);
+  request.rkey = rkey;
+  request.remote_address = address;
+  request.compare_add = compare;
+  request.swap = swap;
+}
+
+void atomic_fetch_add(ibv_qp_ex* ex, uint32_t rkey, uint64_t address, uint64_t amount) {
+  SendRequest& request = add(ex, IBV_WR_ATOMIC_FETCH_AND_ADD);
+  request.rkey = rkey;
+  request.remote_address = address;
+  request.compare_add = amount;
+}
+
+void bind_mw(ibv_qp_ex* ex, ibv_mw* mw, uint32_t rkey, const ibv_mw_bind_info* info) {
+  SendRequest& request = add(ex, IBV_WR_BIND_MW);
+  request.window = mw;
+  request.rkey = rkey;
+  request.bind = *info;
+  int error = check_bind(*QueuePair::of(&ex->qp_base), mw, *info, IBV_MW_TYPE_2);
+  if (error) fail(ex, error);
+}
+
+void local_inv(ibv_qp_ex* ex, uint32_t rkey) { add(ex, IBV_WR_LOCAL_INV).imm = rkey; }
+
+void rdma(ibv_qp_ex* ex, ibv_wr_opcode opcode, uint32_t rkey, uint64_t address, uint32_t imm) {
+  SendRequest& request = add(ex, opcode);
+  request.rkey = rkey;
+  request.remote_address = address;
+  request.imm = imm;
+}
+void rdma_read(ibv_qp_ex* ex, uint32_t rkey, uint64_t address) {
+  rdma(ex, IBV_WR_RDMA_READ, rkey, address, 0);
+}
+void rdma_write(ibv_qp_ex* ex, uint32_t rkey, uint64_t address) {
+  rdma(ex, IBV_WR_RDMA_WRITE, rkey, address, 0);
+}
+void rdma_write_imm(ibv_qp_ex* ex, uint32_t rkey, uint64_t address, __be32 imm) {
+  rdma(ex, IBV_WR_RDMA_WRITE_WITH_IMM, rkey, address, imm);
+}
+
+void send(ibv_qp_ex* ex) { add(ex, IBV_WR_SEND); }
+void send_imm(ibv_qp_ex* ex, __be32 imm) { add(ex, IBV_WR_SEND_WITH_IMM).imm = imm; }
+void send_inv(ibv_qp_ex* ex, uint32_t rkey) { add(ex, IBV_WR_SEND_WITH_INV).imm = rkey; }
+
+void set_ud_addr(ibv_qp_ex* ex, ibv_ah* ah, uint32_t qp_num, uint32_t qkey) {
+  ParkedSend* parked = current(ex);
+  if (!parked) return;
+  if (!ah || !AddressHandle::of(ah)->live ||
+      ProtectionDomain::of(ah->pd)->id != QueuePair::of(&ex->qp_base)->pd)
+    return fail(ex, EINVAL);
+  parked->request.address = AddressHandle::of(ah)->address;
+  parked->request.remote_qp_num = qp_num;
+  parked->request.remote_qkey = qkey;
+}
+
+void set_xrc_srqn(ibv_qp_ex* ex, uint32_t number) {
+  if (ParkedSend* parked = current(ex)) parked->request.srq_number = number;
+}
+
+void set_inline_data_list(ibv_qp_ex* ex, size_t count, const ibv_data_buf* list) {
+  ParkedSend* parked = current(ex);
+  if (!parked) return;
+  size_t bytes = 0;
+  for (size_t i = 0; i < count; ++i) {
+    if (list[i].length > max_inline || bytes + list[i].length > max_inline) return fail(ex, EINVAL);
+    bytes += list[i].length;
+  }
+  parked->inline_data.clear();
+  for (size_t i = 0; i < count; ++i) {
+    auto* from = static_cast<const uint8_t*>(list[i].addr);
+    parked->inline_data.insert(parked->inline_data.end(), from, from + list[i].length);
+  }
+  parked->sge[0] = {reinterpret_cast<uint64_t>(parked->inline_data.data()), uint32_t(bytes), 0};
+  parked->request.num_sge = 1;
+  parked->request.flags |= IBV_SEND_INLINE;
+}
+
+void set_inline_data(ibv_qp_ex* ex, void* address, size_t length) {
+  ibv_data_buf buffer{address, length};
+  set_inline_data_list(ex, 1, &buffer);
+}
+
+void set_sge_list(ibv_qp_ex* ex, size_t count, const ibv_sge* list) {
+  ParkedSend* parked = current(ex);
+  if (!parked) return;
+  if (count > max_sge) return fail(ex, EINVAL);
+  for (size_t i = 0; i < count; ++i) parked->sge[i] = list[i];
+  parked->request.num_sge = uint32_t(count);
+}
+
+void set_sge(ibv_qp_ex* ex, uint32_t lkey, uint64_t address, uint32_t length) {
+  ibv_sge sge{address, length, lkey};
+  set_sge_list(ex, 1, &sge);
+}
+
+void start(ibv_qp_ex* ex) {
+  Builder& builder = of(ex);
+  builder.mutex.lock();
+  builder.count = 0;
+  builder.error = 0;
+}
+
+int complete(ibv_qp_ex* ex) {
+  auto* qp = QueuePair::of(&ex->qp_base);
+  Builder& builder = of(ex);
+  int error = !qp->live || !qp->host->usable() ? EINVAL : builder.error;
+  bool parked = false;
+  if (!error) {
+    std::lock_guard guard(qp->send_lock);
+    for (size_t i = 0; i < builder.count && !error; ++i)
+      error = check_send(*qp, builder.requests[i]->request);
+    if (!error && builder.count > qp->init.cap.max_send_wr - qp->parked_count) error = ENOMEM;
+    for (size_t i = 0; i < builder.count && !error; ++i)
+      error = submit(*qp, builder.requests[i]->request);
+    parked = qp->parked_count != 0;
+  }
+  builder.mutex.unlock();
+  if (parked) qp->host->enlist(qp);
+  return error;
+}
+
+void abort(ibv_qp_ex* ex) { of(ex).mutex.unlock(); }
+
+constexpr struct {
+  uint64_t flag;
+  ibv_wr_opcode opcode;
+} offered[] = {
+    {IBV_QP_EX_WITH_RDMA_WRITE, IBV_WR_RDMA_WRITE},
+    {IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM, IBV_WR_RDMA_WRITE_WITH_IMM},
+    {IBV_QP_EX_WITH_SEND, IBV_WR_SEND},
+    {IBV_QP_EX_WITH_SEND_WITH_IMM, IBV_WR_SEND_WITH_IMM},
+    {IBV_QP_EX_WITH_RDMA_READ, IBV_WR_RDMA_READ},
+    {IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP, IBV_WR_ATOMIC_CMP_AND_SWP},
+    {IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD, IBV_WR_ATOMIC_FETCH_AND_ADD},
+    {IBV_QP_EX_WITH_LOCAL_INV, IBV_WR_LOCAL_INV},
+    {IBV_QP_EX_WITH_BIND_MW, IBV_WR_BIND_MW},
+    {IBV_QP_EX_WITH_SEND_WITH_INV, IBV_WR_SEND_WITH_INV},
+};
+
+}  // namespace
+
+bool builder_offers(ibv_qp_type type, uint64_t send_ops) {
+  for (auto& row : offered) {
+    if (!(send_ops & row.flag)) continue;
+    if (!opcode_allowed(type, row.opcode)) return false;
+    send_ops &= ~row.flag;
+  }
+  return send_ops == 0;
+}
+
+void fill_builder(QueuePair& qp, uint64_t ops) {
+  qp.builder = new Builder;
+  ibv_qp_ex& ex = qp.ex;
+  if (ops & IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP) ex.wr_atomic_cmp_swp = atomic_cmp_swp;
+  if (ops & IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD) ex.wr_atomic_fetch_add = atomic_fetch_add;
+  if (ops & IBV_QP_EX_WITH_BIND_MW) ex.wr_bind_mw = bind_mw;
+  if (ops & IBV_QP_EX_WITH_LOCAL_INV) ex.wr_local_inv = local_inv;
+  if (ops & IBV_QP_EX_WITH_RDMA_READ) ex.wr_rdma_read = rdma_read;
+  if (ops & IBV_QP_EX_WITH_RDMA_WRITE) ex.wr_rdma_write = rdma_write;
+  if (ops & IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM) ex.wr_rdma_write_imm = rdma_write_imm;
+  if (ops & IBV_QP_EX_WITH_SEND) ex.wr_send = send;
+  if (ops & IBV_QP_EX_WITH_SEND_WITH_IMM) ex.wr_send_imm = send_imm;
+  if (ops & IBV_QP_EX_WITH_SEND_WITH_INV) ex.wr_send_inv = send_inv;
+  ex.wr_set_ud_addr = set_ud_addr;
+  ex.wr_set_xrc_srqn = set_xrc_srqn;
+  ex.wr_set_inline_data = set_inline_data;
+  ex.wr_set_inline_data_list = set_inline_data_list;
+  ex.wr_set_sge = set_sge;
+  ex.wr_set_sge_list = set_sge_list;
+  ex.wr_start = start;
+  ex.wr_complete = complete;
+  ex.wr_abort = abort;
+}
+
+void free_builder(Builder* builder) { delete builder; }
+
+}  // namespace softhca
