@@ -1,17 +1,18 @@
 // The checks of `npm run check`, by name, and how they are run.
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 
 import { projectFiles } from './repository.js';
 
 const bin = (name) => `node_modules/.bin/${name}`;
 
+const firstLine = (path) => readFileSync(path, 'utf8').split('\n', 1)[0];
+
 function checks() {
   const files = projectFiles();
   const cpp = files.filter((path) => /^native\/.*\.(cc|h)$/.test(path));
   const c = files.filter((path) => /^(native|bench)\/.*\.c$/.test(path));
-  const shell = ['.ci/setup', '.ci/build-native', '.ci/test-native', '.ci/run'].concat(
-    files.filter((path) => path.endsWith('.sh')),
-  );
+  const shell = files.filter((path) => /^#!.*\b(ba)?sh$/m.test(firstLine(path)));
   return [
     ['prettier', [bin('prettier'), '--check', '--log-level=warn', '.']],
     ['tsc', [bin('tsc'), '-p', '.', '--noEmit', '--incremental', 'false']],
