@@ -1,5 +1,6 @@
 #include "guard/isolation.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -46,6 +47,12 @@ void keep_own_ids(uid_t user, gid_t group) {
   write_file("/proc/self/gid_map", map);
 }
 
+bool refuse(const char* what, const char* where) {
+  fprintf(stderr, "viaduct-guard: %s %s: %s; the program is not run, for it could write there\n",
+          what, where, strerror(errno));
+  return false;
+}
+
 }  // namespace
 
 pid_t fork_isolated(bool& is_init) {
@@ -64,19 +71,27 @@ pid_t fork_isolated(bool& is_init) {
   return child;
 }
 
-void isolate_mounts(const Options& options) {
-  if (!options.read_only && options.tmpfs.empty()) return;
-  if (unshare(CLONE_NEWNS) != 0) return;
+bool isolate_mounts(const Options& options) {
+  if (!options.read_only && options.tmpfs.empty()) return true;
+  if (unshare(CLONE_NEWNS) != 0) return true;
   // Slave: what the host mounts later is seen here, what is mounted here is not seen there.
-  if (mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) return;
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
+    return refuse("private mounts below", "/");
+  }
   if (options.read_only) {
     MountAttributes attributes;
     attributes.set = read_only_attribute;
-    syscall(mount_setattr_call, AT_FDCWD, "/", recursive, &attributes, sizeof attributes);
+    if (syscall(mount_setattr_call, AT_FDCWD, "/", recursive, &attributes, sizeof attributes) !=
+        0) {
+      return refuse("read-only mounts below", "/");
+    }
   }
   for (const std::string& directory : options.tmpfs) {
-    mount("tmpfs", directory.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
+    if (mount("tmpfs", directory.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") != 0) {
+      return refuse("a tmpfs mounted on", directory.c_str());
+    }
   }
+  return true;
 }
 
 }  // namespace viaduct::guard

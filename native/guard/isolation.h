@@ -11,8 +11,10 @@ namespace viaduct::guard {
 // tells whether the child is the init of a process namespace, so that all in it dies with it.
 pid_t fork_isolated(bool& is_init);
 
-// Gives the calling process the mounts that `options` ask for. What the system forbids is left as
-// it was: the options say "where permitted".
-void isolate_mounts(const Options& options);
+// Gives the calling process the mounts that `options` ask for. Where the system permits no mount
+// namespace, all is left as it was: the options say "where permitted". Where it permits one and
+// then not what is to be done in it (as in a chroot, whose root is no mount point), PROGRAM must
+// not run: it was promised to be harmless. Says so on standard error and returns false.
+bool isolate_mounts(const Options& options);
 
 }  // namespace viaduct::guard

@@ -107,7 +107,7 @@ class Keeper {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != keeper_) _exit(125);
     close(report_);
-    isolate_mounts(options_);
+    if (!isolate_mounts(options_)) _exit(125);
     if (!make_scratch(options_)) _exit(125);
     sigprocmask(SIG_SETMASK, &program_mask_, nullptr);
     _exit(run_in_place(options_));
