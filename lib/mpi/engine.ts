@@ -154,11 +154,6 @@ export class Engine implements RequestOwner {
     return true;
   }
 
-  /** The ranks that failed so far. */
-  get failedRanks(): ReadonlyMap<number, string> {
-    return this.#failedRanks;
-  }
-
   close(): void {
     this.#loop.close();
   }
