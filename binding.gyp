@@ -54,6 +54,56 @@
       "type": "executable",
       "sources": ["native/link/hub.cc"],
       "ldflags": ["-static", "-s"]
+    },
+    {
+      # Not of Node.js: preloaded into other programs. native/softhca/CMakeLists.txt builds the same.
+      "target_name": "viaduct-softhca",
+      "type": "shared_library",
+      "product_name": "libviaduct-softhca",
+      "product_dir": "<(PRODUCT_DIR)",
+      "sources": [
+        "native/softhca/address_space.cc",
+        "native/softhca/agent.cc",
+        "native/softhca/ah.cc",
+        "native/softhca/channel.cc",
+        "native/softhca/context.cc",
+        "native/softhca/cq.cc",
+        "native/softhca/cq_ex.cc",
+        "native/softhca/device.cc",
+        "native/softhca/exports.cc",
+        "native/softhca/heap.cc",
+        "native/softhca/host.cc",
+        "native/softhca/key_table.cc",
+        "native/softhca/mcast.cc",
+        "native/softhca/mr.cc",
+        "native/softhca/mw.cc",
+        "native/softhca/names.cc",
+        "native/softhca/operations.cc",
+        "native/softhca/path.cc",
+        "native/softhca/path_copy.cc",
+        "native/softhca/path_direct.cc",
+        "native/softhca/pd.cc",
+        "native/softhca/qp.cc",
+        "native/softhca/qp_state.cc",
+        "native/softhca/remap.cc",
+        "native/softhca/rendezvous.cc",
+        "native/softhca/requester.cc",
+        "native/softhca/responder.cc",
+        "native/softhca/shared_file.cc",
+        "native/softhca/shared_lock.cc",
+        "native/softhca/site.cc",
+        "native/softhca/srq.cc",
+        "native/softhca/wr_builder.cc"
+      ],
+      "cflags": ["-fvisibility=hidden", "-pthread"],
+      "cflags_cc": ["-fvisibility-inlines-hidden"],
+      "defines!": ["NDEBUG"],
+      "ldflags": [
+        "-Wl,-z,defs",
+        "-Wl,-z,nodelete",
+        "-Wl,--version-script=<(module_root_dir)/native/softhca/exports.map",
+        "-pthread"
+      ]
     }
   ]
 }
