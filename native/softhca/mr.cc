@@ -76,6 +76,9 @@ KeyInit describe(ProtectionDomain& pd, void* address, size_t length, uint64_t io
   init.map_id = file.id;
   init.map_fd = file.fd;
   init.map_offset = file.offset;
+  init.unmapped = file.refusal;
+  if (remap_enabled() && file.refusal == VIADUCT_REASON_PRIVATE)
+    init.unmapped = VIADUCT_REASON_REMAP_REFUSED;
   return init;
 }
 

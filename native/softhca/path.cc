@@ -4,8 +4,8 @@
 
 namespace softhca {
 
-Moved move_bytes(Site& site, Direction direction, LocalList local, SpanList remote,
-                 uint64_t bytes) {
+Moved move_bytes(Site& site, Direction direction, LocalList local, SpanList remote, uint64_t bytes,
+                 bool* by_kernel) {
   if (bytes == 0) return Moved::all;
   bool mapped = true;
   for (uint32_t i = 0; i < remote.count; ++i) mapped = mapped && remote.spans[i].mapped;
@@ -14,6 +14,7 @@ Moved move_bytes(Site& site, Direction direction, LocalList local, SpanList remo
     return Moved::all;
   }
   if (site.gone.load(std::memory_order_acquire)) return Moved::gone;
+  *by_kernel = true;
   return move_by_kernel(site.pid, direction, local, remote, bytes);
 }
 

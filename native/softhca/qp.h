@@ -50,6 +50,8 @@ struct QueuePair {
   bool notify_drained{};
   Wait wait{};
   uint64_t deadline_ns{};
+  uint64_t operations[2]{};  // that moved data: directly, by the kernel
+  uint64_t bytes[2]{};
 
   SpinLock recv_lock{};
   bool enlisted{};  // guarded by the host

@@ -163,6 +163,12 @@ Message make_message(const QueuePair& qp, const SendRequest& request, const Gath
   return message;
 }
 
+void count(QueuePair& qp, const Reply& reply, uint64_t bytes) {
+  if (reply.answer != Answer::ack || bytes == 0) return;
+  ++qp.operations[reply.by_kernel];
+  qp.bytes[reply.by_kernel] += bytes;
+}
+
 Outcome run_datagram(QueuePair& qp, const SendRequest& request, const Gathered& gathered) {
   // 9.8.3: a datagram is one packet.
   if (gathered.bytes > mtu_bytes) return finish(qp, request, IBV_WC_LOC_LEN_ERR, 0);
@@ -178,12 +184,13 @@ Outcome run_datagram(QueuePair& qp, const SendRequest& request, const Gathered& 
   if (request.address.multicast) {
     for (auto& member : members_of(*qp.host, request.address.dgid))
       if (member.qp_num != qp.ex.qp_base.qp_num)
-        deliver(*qp.host, *member.site, member.qp_num, message);
+        count(qp, deliver(*qp.host, *member.site, member.qp_num, message), gathered.bytes);
   } else if (request.address.reachable) {
     uint32_t slot = slot_of(request.remote_qp_num);
     if (!qp.peer || qp.peer->slot != slot || qp.peer->gone.load(std::memory_order_acquire))
       qp.peer = qp.host->reach(slot);
-    if (qp.peer) deliver(*qp.host, *qp.peer, request.remote_qp_num, message);
+    if (qp.peer)
+      count(qp, deliver(*qp.host, *qp.peer, request.remote_qp_num, message), gathered.bytes);
   }
   return finish(qp, request, IBV_WC_SUCCESS, gathered.bytes);
 }
@@ -205,11 +212,12 @@ Outcome run(QueuePair& qp, const SendRequest& request) {
   // Connected: the process that was there first is the peer for good; a later one in its slot
   // isn't.
   if (!qp.peer && qp.address.reachable) qp.peer = qp.host->reach(slot_of(qp.attr.dest_qp_num));
-  Reply reply{Answer::none, IBV_WC_SUCCESS, 0, 0};
+  Reply reply{Answer::none, IBV_WC_SUCCESS, 0, 0, false};
   if (qp.peer && qp.address.reachable && !qp.peer->gone.load(std::memory_order_acquire))
     reply = deliver(*qp.host, *qp.peer, qp.attr.dest_qp_num, make_message(qp, request, gathered));
   switch (reply.answer) {
     case Answer::ack:
+      count(qp, reply, gathered.bytes);
       if (is_atomic(request.opcode)) scatter_original(gathered, reply.original);
       return finish(qp, request, IBV_WC_SUCCESS, gathered.bytes);
     case Answer::refused:

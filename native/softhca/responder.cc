@@ -14,8 +14,7 @@ namespace {
 
 constexpr uint32_t peer_lock_ms = 1000;
 
-Reply ack(uint64_t original = 0) { return {Answer::ack, IBV_WC_SUCCESS, 0, original}; }
-Reply dropped() { return {Answer::none, IBV_WC_SUCCESS, 0, 0}; }
+Reply dropped() { return {Answer::none, IBV_WC_SUCCESS, 0, 0, false}; }
 
 bool has_payload_in_receive(ibv_wr_opcode opcode) {
   return opcode == IBV_WR_SEND || opcode == IBV_WR_SEND_WITH_IMM || opcode == IBV_WR_SEND_WITH_INV;
@@ -55,6 +54,10 @@ class Delivery {
   }
 
  private:
+  Reply ack(uint64_t original = 0) const {
+    return {Answer::ack, IBV_WC_SUCCESS, 0, original, by_kernel_};
+  }
+
   bool reliable() const {
     return message_.transport == IBV_QPT_RC || message_.transport == IBV_QPT_XRC_SEND;
   }
@@ -63,7 +66,7 @@ class Delivery {
     // InfiniBand Vol. 1, 9.9.3: an unreliable responder drops what a reliable one would NAK.
     if (!reliable()) return dropped();
     fail_qp(site_, qp_, event);
-    return {Answer::refused, status, 0, 0};
+    return {Answer::refused, status, 0, 0, false};
   }
   Reply refuse_request() { return refuse(IBV_WC_REM_INV_REQ_ERR, IBV_EVENT_QP_REQ_ERR); }
   Reply refuse_access() { return refuse(IBV_WC_REM_ACCESS_ERR, IBV_EVENT_QP_ACCESS_ERR); }
@@ -78,7 +81,7 @@ class Delivery {
     }
     complete_receive(mine, 0);
     fail_qp(site_, qp_, IBV_EVENT_QP_FATAL);
-    return {Answer::refused, theirs, 0, 0};
+    return {Answer::refused, theirs, 0, 0, false};
   }
 
   bool find_xrc_queue() {
@@ -115,15 +118,15 @@ class Delivery {
       return refuse_request();
     if (!find_remote(message_.bytes)) return refuse_access();
     return moved(move_bytes(receive_site(), Direction::from_site, message_.local, {&span_, 1},
-                            message_.bytes));
+                            message_.bytes, &by_kernel_));
   }
 
   Reply write() {
     if (!(qp_.access & IBV_ACCESS_REMOTE_WRITE)) return refuse_request();
     if (!find_remote(message_.bytes)) return refuse_access();
     if (takes_receive(message_.opcode) && !take_receive()) return not_ready();
-    Moved result =
-        move_bytes(receive_site(), Direction::to_site, message_.local, {&span_, 1}, message_.bytes);
+    Moved result = move_bytes(receive_site(), Direction::to_site, message_.local, {&span_, 1},
+                              message_.bytes, &by_kernel_);
     if (!takes_receive(message_.opcode)) return moved(result);
     if (result == Moved::gone) return dropped();
     if (result != Moved::all) return fail_receive(IBV_WC_LOC_PROT_ERR, IBV_WC_REM_OP_ERR);
@@ -152,7 +155,7 @@ class Delivery {
       }
     } else {
       iovec word{&original, 8};
-      result = move_bytes(site, Direction::from_site, {&word, 1}, {&span_, 1}, 8);
+      result = move_bytes(site, Direction::from_site, {&word, 1}, {&span_, 1}, 8, &by_kernel_);
       uint64_t next = original + message_.compare_add;
       bool store = true;
       if (message_.opcode == IBV_WR_ATOMIC_CMP_AND_SWP) {
@@ -161,7 +164,7 @@ class Delivery {
       }
       iovec value{&next, 8};
       if (result == Moved::all && store)
-        result = move_bytes(site, Direction::to_site, {&value, 1}, {&span_, 1}, 8);
+        result = move_bytes(site, Direction::to_site, {&value, 1}, {&span_, 1}, 8, &by_kernel_);
     }
     unlock(guard);
     if (result != Moved::all) return moved(result);
@@ -188,7 +191,7 @@ class Delivery {
     if (room < bytes) return fail_receive(IBV_WC_LOC_LEN_ERR, IBV_WC_REM_INV_REQ_ERR);
     Moved result = datagram ? place_datagram(spans, count)
                             : move_bytes(receive_site(), Direction::to_site, message_.local,
-                                         {spans, count}, message_.bytes);
+                                         {spans, count}, message_.bytes, &by_kernel_);
     if (result == Moved::gone) return dropped();
     if (result != Moved::all) return fail_receive(IBV_WC_LOC_PROT_ERR, IBV_WC_REM_OP_ERR);
     if (message_.opcode == IBV_WR_SEND_WITH_INV) invalidate_key(receive_site(), message_.imm);
@@ -222,7 +225,7 @@ class Delivery {
     for (uint32_t i = 0; i < message_.local.count; ++i)
       pieces[pieces_count++] = message_.local.pieces[i];
     return move_bytes(receive_site(), Direction::to_site, {pieces, pieces_count}, {spans, count},
-                      bytes);
+                      bytes, &by_kernel_);
   }
 
   // 10.6.7.2.6: only what is bound through this very queue pair can be invalidated from outside.
@@ -258,7 +261,7 @@ class Delivery {
 
   Reply not_ready() {
     if (!reliable()) return dropped();
-    return {Answer::not_ready, IBV_WC_SUCCESS, qp_.min_rnr_timer, 0};
+    return {Answer::not_ready, IBV_WC_SUCCESS, qp_.min_rnr_timer, 0, false};
   }
 
   Reply complete_receive(ibv_wc_status status, uint32_t bytes) {
@@ -291,7 +294,7 @@ class Delivery {
     qp_.taken.present = taken_none;
     if (pushed) return ack();
     if (reliable()) fail_qp(site_, qp_, IBV_EVENT_QP_FATAL);
-    return reliable() ? Reply{Answer::refused, IBV_WC_REM_OP_ERR, 0, 0} : dropped();
+    return reliable() ? Reply{Answer::refused, IBV_WC_REM_OP_ERR, 0, 0, false} : dropped();
   }
 
   Host& host_;
@@ -304,6 +307,7 @@ class Delivery {
   uint64_t wr_id_ = 0;
   const ibv_sge* receive_sge_ = nullptr;
   uint32_t receive_count_ = 0;
+  bool by_kernel_ = false;
 };
 
 }  // namespace

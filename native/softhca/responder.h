@@ -37,6 +37,7 @@ struct Reply {
   ibv_wc_status status;  // refused: what the requester completes with
   uint32_t rnr_timer;    // not_ready
   uint64_t original;     // atomics: what was there before
+  bool by_kernel;        // the data came by the kernel's copy
 };
 
 // `sites` finds the site of an XRC receive queue that another process owns.

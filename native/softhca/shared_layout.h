@@ -165,6 +165,7 @@ struct alignas(64) KeyEntry {
   uint32_t map_fd;      // direct path: the owner's descriptor of the file
   uint32_t map_id;      // direct path: which file, 0 = none
   uint32_t qp_num;      // type 2 windows: the queue pair it is bound to
+  uint32_t unmapped;    // map_id 0: why, a viaduct_path_reason
 };
 static_assert(sizeof(KeyEntry) == 64);
 
