@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "softhca/fault_guard.h"
 #include "softhca/mw.h"
 #include "softhca/pool.h"
 #include "softhca/qp.h"
@@ -95,6 +96,7 @@ ibv_mr* register_memory(ibv_pd* verbs_pd, void* address, size_t length, uint64_t
     return nullptr;
   }
   if (access & IBV_ACCESS_ZERO_BASED) iova = 0;
+  watch_faults();
   Host& host = *pd->host;
   uint32_t key = reserve_key(host);
   if (key == 0) return nullptr;

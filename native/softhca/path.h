@@ -14,8 +14,9 @@ enum class Direction { to_site, from_site };
 
 enum class Moved {
   all,
-  gone,        // the process isn't there any more
-  site_fault,  // its memory couldn't be accessed although it is registered
+  gone,         // the process isn't there any more
+  site_fault,   // its memory couldn't be accessed although it is registered
+  local_fault,  // nor could this process's own
 };
 
 struct LocalList {

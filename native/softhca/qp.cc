@@ -153,6 +153,7 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
 // As if new: what was posted is forgotten without completion (10.3.1.1).
 void reset(QueuePair& qp) {
   QpShared& shared = *qp.shared;
+  if (shared.taken.present == taken_shared) return_taken(shared, qp.srq);
   shared.rq_tail.store(shared.rq_head.load());
   shared.rq_head_seen = shared.rq_tail.load();
   shared.established = 0;

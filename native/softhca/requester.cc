@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "softhca/fault_guard.h"
 #include "softhca/mcast.h"
 #include "softhca/mw.h"
 #include "softhca/responder.h"
@@ -132,15 +133,20 @@ bool gather(const QueuePair& qp, const SendRequest& request, Gathered* gathered)
   return true;
 }
 
-void scatter_original(const Gathered& gathered, uint64_t original) {
+bool scatter_original(const Gathered& gathered, uint64_t original) {
   auto* from = reinterpret_cast<const uint8_t*>(&original);
   size_t left = 8;
-  for (uint32_t i = 0; i < gathered.count && left > 0; ++i) {
-    size_t piece = std::min(left, gathered.pieces[i].iov_len);
-    memcpy(gathered.pieces[i].iov_base, from, piece);
-    from += piece;
-    left -= piece;
-  }
+  void* address = nullptr;
+  return guard_faults(
+      [&] {
+        for (uint32_t i = 0; i < gathered.count && left > 0; ++i) {
+          size_t piece = std::min(left, gathered.pieces[i].iov_len);
+          memcpy(gathered.pieces[i].iov_base, from, piece);
+          from += piece;
+          left -= piece;
+        }
+      },
+      &address);
 }
 
 Message make_message(const QueuePair& qp, const SendRequest& request, const Gathered& gathered) {
@@ -181,17 +187,25 @@ Outcome run_datagram(QueuePair& qp, const SendRequest& request, const Gathered& 
     grh = make_grh(request.address, gathered.bytes);
     message.grh = &grh;
   }
+  bool cut_short = false;
   if (request.address.multicast) {
-    for (auto& member : members_of(*qp.host, request.address.dgid))
-      if (member.qp_num != qp.ex.qp_base.qp_num)
-        count(qp, deliver(*qp.host, *member.site, member.qp_num, message), gathered.bytes);
+    for (auto& member : members_of(*qp.host, request.address.dgid)) {
+      if (member.qp_num == qp.ex.qp_base.qp_num) continue;
+      const Reply reply = deliver(*qp.host, *member.site, member.qp_num, message);
+      cut_short = cut_short || reply.answer == Answer::cut_short;
+      count(qp, reply, gathered.bytes);
+    }
   } else if (request.address.reachable) {
     uint32_t slot = slot_of(request.remote_qp_num);
     if (!qp.peer || qp.peer->slot != slot || qp.peer->gone.load(std::memory_order_acquire))
       qp.peer = qp.host->reach(slot);
-    if (qp.peer)
-      count(qp, deliver(*qp.host, *qp.peer, request.remote_qp_num, message), gathered.bytes);
+    if (qp.peer) {
+      const Reply reply = deliver(*qp.host, *qp.peer, request.remote_qp_num, message);
+      cut_short = reply.answer == Answer::cut_short;
+      count(qp, reply, gathered.bytes);
+    }
   }
+  if (cut_short) return finish(qp, request, IBV_WC_LOC_PROT_ERR, 0);
   return finish(qp, request, IBV_WC_SUCCESS, gathered.bytes);
 }
 
@@ -218,10 +232,13 @@ Outcome run(QueuePair& qp, const SendRequest& request) {
   switch (reply.answer) {
     case Answer::ack:
       count(qp, reply, gathered.bytes);
-      if (is_atomic(request.opcode)) scatter_original(gathered, reply.original);
+      if (is_atomic(request.opcode) && !scatter_original(gathered, reply.original))
+        return finish(qp, request, IBV_WC_LOC_PROT_ERR, 0);
       return finish(qp, request, IBV_WC_SUCCESS, gathered.bytes);
     case Answer::refused:
       return finish(qp, request, reply.status, 0);
+    case Answer::cut_short:
+      return finish(qp, request, IBV_WC_LOC_PROT_ERR, 0);
     case Answer::not_ready:
       return await_receive(qp, request, reply.rnr_timer);
     case Answer::none:

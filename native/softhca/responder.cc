@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "softhca/cq.h"
+#include "softhca/fault_guard.h"
 #include "softhca/srq.h"
 
 namespace softhca {
@@ -14,6 +15,7 @@ namespace {
 
 constexpr uint32_t peer_lock_ms = 1000;
 
+Reply cut_short() { return {Answer::cut_short, IBV_WC_SUCCESS, 0, 0, false}; }
 Reply dropped() { return {Answer::none, IBV_WC_SUCCESS, 0, 0, false}; }
 
 bool has_payload_in_receive(ibv_wr_opcode opcode) {
@@ -110,6 +112,7 @@ class Delivery {
   Reply moved(Moved result) {
     if (result == Moved::all) return ack();
     if (result == Moved::gone) return dropped();
+    if (result == Moved::local_fault) return cut_short();
     return refuse(IBV_WC_REM_OP_ERR, IBV_EVENT_QP_FATAL);
   }
 
@@ -129,6 +132,7 @@ class Delivery {
                               message_.bytes, &by_kernel_);
     if (!takes_receive(message_.opcode)) return moved(result);
     if (result == Moved::gone) return dropped();
+    if (result == Moved::local_fault) return cut_short();
     if (result != Moved::all) return fail_receive(IBV_WC_LOC_PROT_ERR, IBV_WC_REM_OP_ERR);
     return complete_receive(IBV_WC_SUCCESS, uint32_t(message_.bytes));
   }
@@ -146,13 +150,17 @@ class Delivery {
     Moved result = Moved::all;
     if (span_.mapped) {
       auto* word = reinterpret_cast<uint64_t*>(span_.mapped);
-      if (message_.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD) {
-        original = __atomic_fetch_add(word, message_.compare_add, __ATOMIC_SEQ_CST);
-      } else {
-        original = message_.compare_add;
-        __atomic_compare_exchange_n(word, &original, message_.swap, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST);
-      }
+      auto change = [&] {
+        if (message_.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD) {
+          original = __atomic_fetch_add(word, message_.compare_add, __ATOMIC_SEQ_CST);
+        } else {
+          original = message_.compare_add;
+          __atomic_compare_exchange_n(word, &original, message_.swap, false, __ATOMIC_SEQ_CST,
+                                      __ATOMIC_SEQ_CST);
+        }
+      };
+      void* address = nullptr;
+      if (!guard_faults(change, &address)) result = Moved::site_fault;
     } else {
       iovec word{&original, 8};
       result = move_bytes(site, Direction::from_site, {&word, 1}, {&span_, 1}, 8, &by_kernel_);
@@ -193,6 +201,7 @@ class Delivery {
                             : move_bytes(receive_site(), Direction::to_site, message_.local,
                                          {spans, count}, message_.bytes, &by_kernel_);
     if (result == Moved::gone) return dropped();
+    if (result == Moved::local_fault) return cut_short();
     if (result != Moved::all) return fail_receive(IBV_WC_LOC_PROT_ERR, IBV_WC_REM_OP_ERR);
     if (message_.opcode == IBV_WR_SEND_WITH_INV) invalidate_key(receive_site(), message_.imm);
     return complete_receive(IBV_WC_SUCCESS, uint32_t(bytes));
@@ -241,7 +250,9 @@ class Delivery {
       srq_ = &site_.segment->srq[qp_.srq - 1];
     }
     if (srq_) {
-      if (!take_shared_receive(receive_site(), *srq_, &qp_.taken)) return false;
+      // What an earlier message took and was cut short of is the next one's.
+      bool left = !xrc_owner_ && qp_.taken.present == taken_shared;
+      if (!left && !take_shared_receive(receive_site(), *srq_, &qp_.taken)) return false;
       wr_id_ = qp_.taken.wr_id;
       receive_sge_ = qp_.taken.sge;
       receive_count_ = qp_.taken.num_sge;

@@ -30,6 +30,7 @@ enum class Answer {
   none,       // dropped, as an unconnected or absent queue pair does
   not_ready,  // RNR NAK
   refused,    // another NAK
+  cut_short,  // the requester's own memory isn't there
 };
 
 struct Reply {
