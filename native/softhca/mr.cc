@@ -57,9 +57,10 @@ int check_memory(const void* address, size_t length, uint32_t access) {
 void wait_for_senders(Host& host) {
   std::lock_guard guard(host.objects);
   for (uint32_t i = 0; i < host.qp_limit; ++i) {
-    if (!host.qps[i]) continue;
-    host.qps[i]->send_lock.lock();
-    host.qps[i]->send_lock.unlock();
+    QueuePair* qp = host.qps[i];
+    if (!qp) continue;
+    qp->send_lock.lock();
+    qp->send_lock.unlock();
   }
 }
 

@@ -160,6 +160,7 @@ void reset(QueuePair& qp) {
   if (qp.send_cq) purge_completions(*qp.send_cq, qp.ex.qp_base.qp_num);
   if (qp.recv_cq && qp.recv_cq != qp.send_cq) purge_completions(*qp.recv_cq, qp.ex.qp_base.qp_num);
   qp.parked_first = qp.parked_count = qp.draining = 0;
+  qp.retired.store(qp.sent.load());
   qp.wait = Wait::nothing;
   qp.peer.reset();
   qp.attr = {};

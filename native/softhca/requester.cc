@@ -52,6 +52,7 @@ bool complete(QueuePair& qp, const SendRequest& request, ibv_wc_status status, u
   cqe.opcode = completion_opcode(request.opcode);
   cqe.byte_len = uint32_t(bytes);
   cqe.qp_num = qp.ex.qp_base.qp_num;
+  cqe.position = request.position;
   return push_completion(qp.host->site(), qp.send_cq->index, cqe);
 }
 
@@ -312,7 +313,13 @@ int check_send(const QueuePair& qp, const SendRequest& request) {
   return 0;
 }
 
-int submit(QueuePair& qp, const SendRequest& request) {
+int submit(QueuePair& qp, SendRequest& request) {
+  // A place is free again when the program has polled its completion or a later one: unsignaled
+  // requests alone fill the queue for good (InfiniBand Vol. 1, 10.8.5.1).
+  uint32_t sent = qp.sent.load(std::memory_order_relaxed);
+  if (sent - qp.retired.load(std::memory_order_relaxed) >= qp.init.cap.max_send_wr) return ENOMEM;
+  request.position = sent + 1;
+  qp.sent.store(sent + 1, std::memory_order_relaxed);
   uint32_t state = state_of(qp);
   if (stops_sends(state) && qp.parked_count == 0) {
     complete(qp, request, IBV_WC_WR_FLUSH_ERR, 0);
@@ -389,6 +396,17 @@ void flush_sends(QueuePair& qp) {
   }
   qp.draining = 0;
   qp.wait = Wait::nothing;
+}
+
+void retire_sends(Host& host, const Cqe& cqe) {
+  QueuePair* qp = host.qps[index_of(cqe.qp_num)].load(std::memory_order_acquire);
+  if (!qp || qp->ex.qp_base.qp_num != cqe.qp_num) return;
+  // The ring is in memory that peers write: a place that was never given out frees nothing.
+  uint32_t retired = qp->retired.load(std::memory_order_relaxed);
+  uint32_t outstanding = qp->sent.load(std::memory_order_relaxed) - retired;
+  while (cqe.position - retired - 1 < outstanding &&
+         !qp->retired.compare_exchange_weak(retired, cqe.position, std::memory_order_relaxed)) {
+  }
 }
 
 bool advance(QueuePair& qp) {

@@ -32,8 +32,8 @@ struct Cqe {
   uint32_t qp_num;
   uint32_t src_qp;
   uint32_t wc_flags;
-  uint32_t placed;  // bytes that wait in the ring's payload area for the owner to place them
-  uint32_t srq;     // index + 1 of the SRQ, 0 for none
+  uint32_t position;  // of a send: its place in the send queue, counted from 1
+  uint32_t reserved;
   uint16_t slid;
   uint8_t sl;
   uint8_t solicited;

@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <sys/mman.h>
 
+#include <cstdlib>
+
 #include "child.h"
 #include "fabric.h"
 
@@ -107,6 +109,8 @@ TEST(Vanished, memory_of_the_other_side_is_a_remote_error) {
 }
 
 TEST(Vanished, between_processes_each_side_gets_its_own_error) {
+  if (getenv("VIADUCT_REMAP"))
+    GTEST_SKIP() << "remapped memory is mapped by the peer, too: it stays, as pinned pages do";
   Child child([](int in, int out) {
     for (ibv_wr_opcode opcode : opcodes) {
       Endpoint mine;
