@@ -112,7 +112,7 @@ void Host::recover(uint16_t holder) {
     QpShared& shared = segment().qp[i];
     if ((shared.inbound.word.load(std::memory_order_acquire) & lock_holder_mask) != holder)
       continue;
-    if (shared.taken.present) return_taken(*this, shared);
+    if (shared.taken.present) return_taken(shared, qps[i].load()->srq);
     reclaim(shared.inbound, holder);
   }
   reclaim(segment().header.atomics, holder);

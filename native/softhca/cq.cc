@@ -9,6 +9,7 @@
 #include "softhca/cq_ex.h"
 #include "softhca/pd.h"
 #include "softhca/pool.h"
+#include "softhca/requester.h"
 
 namespace softhca {
 namespace {
@@ -81,6 +82,7 @@ int take_completion(CompletionQueue& cq, Cqe* cqe) {
   if (!ring) return -1;
   *cqe = ring[cq.tail & (shared.ring_size - 1)];
   shared.tail.store(++cq.tail, std::memory_order_release);
+  if (!(cqe->opcode & IBV_WC_RECV)) retire_sends(*cq.host, *cqe);
   return 1;
 }
 

@@ -11,6 +11,7 @@
 #include "softhca/context.h"
 #include "softhca/cq.h"
 #include "softhca/device.h"
+#include "softhca/explain.h"
 #include "softhca/mcast.h"
 #include "softhca/mr.h"
 #include "softhca/names.h"
@@ -289,4 +290,10 @@ EXPORT int ibv_read_sysfs_file(const char* directory, const char* file, char* bu
   if (n > 0 && buffer[n - 1] == '\n') buffer[--n] = 0;
   if (n < size) buffer[n] = 0;
   return int(n);
+}
+
+// Beyond verbs (extensions.h)
+
+EXPORT int viaduct_explain_qp(ibv_qp* qp, viaduct_qp_path* path) {
+  return with_errno(explain_qp(qp, path));
 }

@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "softhca/fault_guard.h"
 #include "softhca/remap.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -68,6 +69,7 @@ Host* Host::get() {
     return nullptr;
   }
   current = host;
+  watch_faults();
   static bool registered = false;
   if (!registered) {
     guard_forks();

@@ -67,7 +67,7 @@ class Host {
 
   std::mutex objects;  // guards the tables and pools below
   IndexPool qp_indices, cq_indices, srq_indices, context_indices;
-  std::vector<QueuePair*> qps;
+  std::vector<std::atomic<QueuePair*>> qps;  // polling reads it without the lock
   std::vector<CompletionQueue*> cqs;
   std::vector<SharedReceiveQueue*> srqs;
   std::vector<Context*> contexts;

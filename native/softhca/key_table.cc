@@ -81,6 +81,7 @@ void publish_key(Host& host, uint32_t key, const KeyInit& init) {
   entry.map_fd = init.map_fd;
   entry.map_id = init.map_id;
   entry.qp_num = init.qp_num;
+  entry.unmapped = init.unmapped;
   host.segment().invalidated[key_slot(key)].store(0, std::memory_order_relaxed);
   entry.key.store(key, std::memory_order_release);
 }

@@ -24,6 +24,7 @@ struct KeyInit {
   uint32_t map_fd;
   uint32_t map_id;
   uint32_t qp_num;
+  uint32_t unmapped;
 };
 
 // Reserves a slot and a random key for it; the key is not valid yet. 0 with errno.

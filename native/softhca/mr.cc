@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "softhca/fault_guard.h"
 #include "softhca/mw.h"
 #include "softhca/pool.h"
 #include "softhca/qp.h"
@@ -56,9 +57,10 @@ int check_memory(const void* address, size_t length, uint32_t access) {
 void wait_for_senders(Host& host) {
   std::lock_guard guard(host.objects);
   for (uint32_t i = 0; i < host.qp_limit; ++i) {
-    if (!host.qps[i]) continue;
-    host.qps[i]->send_lock.lock();
-    host.qps[i]->send_lock.unlock();
+    QueuePair* qp = host.qps[i];
+    if (!qp) continue;
+    qp->send_lock.lock();
+    qp->send_lock.unlock();
   }
 }
 
@@ -76,6 +78,9 @@ KeyInit describe(ProtectionDomain& pd, void* address, size_t length, uint64_t io
   init.map_id = file.id;
   init.map_fd = file.fd;
   init.map_offset = file.offset;
+  init.unmapped = file.refusal;
+  if (remap_enabled() && file.refusal == VIADUCT_REASON_PRIVATE)
+    init.unmapped = VIADUCT_REASON_REMAP_REFUSED;
   return init;
 }
 
@@ -92,6 +97,7 @@ ibv_mr* register_memory(ibv_pd* verbs_pd, void* address, size_t length, uint64_t
     return nullptr;
   }
   if (access & IBV_ACCESS_ZERO_BASED) iova = 0;
+  watch_faults();
   Host& host = *pd->host;
   uint32_t key = reserve_key(host);
   if (key == 0) return nullptr;

@@ -125,6 +125,7 @@ ibv_wc_status bind_window(QueuePair& qp, ibv_mw* mw, uint32_t rkey, const ibv_mw
   init.map_fd = parent->map_fd;
   init.map_id = parent->map_id;
   init.map_offset = parent->map_offset + offset;
+  init.unmapped = parent->unmapped;
   init.qp_num = second ? qp.ex.qp_base.qp_num : 0;
   publish_key(*window->host, rkey, init);
   mw->rkey = rkey;

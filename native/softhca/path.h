@@ -14,8 +14,9 @@ enum class Direction { to_site, from_site };
 
 enum class Moved {
   all,
-  gone,        // the process isn't there any more
-  site_fault,  // its memory couldn't be accessed although it is registered
+  gone,         // the process isn't there any more
+  site_fault,   // its memory couldn't be accessed although it is registered
+  local_fault,  // nor could this process's own
 };
 
 struct LocalList {
@@ -28,8 +29,9 @@ struct SpanList {
 };
 
 // Moves `bytes` in all; both lists hold at least as many. The last eight bytes of a write are
-// stored last and at once, because programs poll on them.
-Moved move_bytes(Site& site, Direction direction, LocalList local, SpanList remote, uint64_t bytes);
+// stored last and at once, because programs poll on them. `by_kernel` becomes true on that path.
+Moved move_bytes(Site& site, Direction direction, LocalList local, SpanList remote, uint64_t bytes,
+                 bool* by_kernel);
 
 // The two ways, for tests and for move_bytes.
 void move_direct(Direction direction, LocalList local, SpanList remote, uint64_t bytes);

@@ -4,9 +4,35 @@
 #include <cassert>
 #include <cerrno>
 
+#include "softhca/fault_guard.h"
 #include "softhca/path.h"
 
 namespace softhca {
+namespace {
+
+// Whether this process's side can be read, or written. The kernel doesn't say which side faulted.
+bool accessible(Direction direction, LocalList local) {
+  void* address = nullptr;
+  return guard_faults(
+      [&] {
+        constexpr size_t page = 4096;
+        for (uint32_t i = 0; i < local.count; ++i) {
+          auto* byte = static_cast<uint8_t*>(local.pieces[i].iov_base);
+          const uint8_t* end = byte + local.pieces[i].iov_len;
+          while (byte < end) {
+            if (direction == Direction::from_site) {
+              __atomic_fetch_or(byte, 0, __ATOMIC_RELAXED);  // writes what is there
+            } else {
+              (void)*static_cast<volatile uint8_t*>(byte);
+            }
+            byte += page - reinterpret_cast<uintptr_t>(byte) % page;
+          }
+        }
+      },
+      &address);
+}
+
+}  // namespace
 
 Moved move_by_kernel(pid_t pid, Direction direction, LocalList local, SpanList remote,
                      uint64_t bytes) {
@@ -41,7 +67,9 @@ Moved move_by_kernel(pid_t pid, Direction direction, LocalList local, SpanList r
             ? process_vm_writev(pid, mine + m, mine_count - m, theirs + t, theirs_count - t, 0)
             : process_vm_readv(pid, mine + m, mine_count - m, theirs + t, theirs_count - t, 0);
     if (n < 0 && errno == ESRCH) return Moved::gone;
-    if (n <= 0) return Moved::site_fault;
+    if (n <= 0)
+      return errno == EFAULT && !accessible(direction, local) ? Moved::local_fault
+                                                              : Moved::site_fault;
     bytes -= uint64_t(n);
     // One call moves at most 2 GiB less a page; go on where it stopped.
     auto skip = [](iovec* list, uint32_t* at, uint64_t done) {

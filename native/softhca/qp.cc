@@ -153,12 +153,14 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
 // As if new: what was posted is forgotten without completion (10.3.1.1).
 void reset(QueuePair& qp) {
   QpShared& shared = *qp.shared;
+  if (shared.taken.present == taken_shared) return_taken(shared, qp.srq);
   shared.rq_tail.store(shared.rq_head.load());
   shared.rq_head_seen = shared.rq_tail.load();
   shared.established = 0;
   if (qp.send_cq) purge_completions(*qp.send_cq, qp.ex.qp_base.qp_num);
   if (qp.recv_cq && qp.recv_cq != qp.send_cq) purge_completions(*qp.recv_cq, qp.ex.qp_base.qp_num);
   qp.parked_first = qp.parked_count = qp.draining = 0;
+  qp.retired.store(qp.sent.load());
   qp.wait = Wait::nothing;
   qp.peer.reset();
   qp.attr = {};

@@ -50,6 +50,10 @@ struct QueuePair {
   bool notify_drained{};
   Wait wait{};
   uint64_t deadline_ns{};
+  std::atomic<uint32_t> sent{};     // requests posted so far
+  std::atomic<uint32_t> retired{};  // of these, whose places are free again; polling counts it up
+  uint64_t operations[2]{};         // that moved data: directly, by the kernel
+  uint64_t bytes[2]{};
 
   SpinLock recv_lock{};
   bool enlisted{};  // guarded by the host

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "softhca/fault_guard.h"
 #include "softhca/mcast.h"
 #include "softhca/mw.h"
 #include "softhca/responder.h"
@@ -51,6 +52,7 @@ bool complete(QueuePair& qp, const SendRequest& request, ibv_wc_status status, u
   cqe.opcode = completion_opcode(request.opcode);
   cqe.byte_len = uint32_t(bytes);
   cqe.qp_num = qp.ex.qp_base.qp_num;
+  cqe.position = request.position;
   return push_completion(qp.host->site(), qp.send_cq->index, cqe);
 }
 
@@ -132,15 +134,20 @@ bool gather(const QueuePair& qp, const SendRequest& request, Gathered* gathered)
   return true;
 }
 
-void scatter_original(const Gathered& gathered, uint64_t original) {
+bool scatter_original(const Gathered& gathered, uint64_t original) {
   auto* from = reinterpret_cast<const uint8_t*>(&original);
   size_t left = 8;
-  for (uint32_t i = 0; i < gathered.count && left > 0; ++i) {
-    size_t piece = std::min(left, gathered.pieces[i].iov_len);
-    memcpy(gathered.pieces[i].iov_base, from, piece);
-    from += piece;
-    left -= piece;
-  }
+  void* address = nullptr;
+  return guard_faults(
+      [&] {
+        for (uint32_t i = 0; i < gathered.count && left > 0; ++i) {
+          size_t piece = std::min(left, gathered.pieces[i].iov_len);
+          memcpy(gathered.pieces[i].iov_base, from, piece);
+          from += piece;
+          left -= piece;
+        }
+      },
+      &address);
 }
 
 Message make_message(const QueuePair& qp, const SendRequest& request, const Gathered& gathered) {
@@ -163,6 +170,12 @@ Message make_message(const QueuePair& qp, const SendRequest& request, const Gath
   return message;
 }
 
+void count(QueuePair& qp, const Reply& reply, uint64_t bytes) {
+  if (reply.answer != Answer::ack || bytes == 0) return;
+  ++qp.operations[reply.by_kernel];
+  qp.bytes[reply.by_kernel] += bytes;
+}
+
 Outcome run_datagram(QueuePair& qp, const SendRequest& request, const Gathered& gathered) {
   // 9.8.3: a datagram is one packet.
   if (gathered.bytes > mtu_bytes) return finish(qp, request, IBV_WC_LOC_LEN_ERR, 0);
@@ -175,16 +188,25 @@ Outcome run_datagram(QueuePair& qp, const SendRequest& request, const Gathered& 
     grh = make_grh(request.address, gathered.bytes);
     message.grh = &grh;
   }
+  bool cut_short = false;
   if (request.address.multicast) {
-    for (auto& member : members_of(*qp.host, request.address.dgid))
-      if (member.qp_num != qp.ex.qp_base.qp_num)
-        deliver(*qp.host, *member.site, member.qp_num, message);
+    for (auto& member : members_of(*qp.host, request.address.dgid)) {
+      if (member.qp_num == qp.ex.qp_base.qp_num) continue;
+      const Reply reply = deliver(*qp.host, *member.site, member.qp_num, message);
+      cut_short = cut_short || reply.answer == Answer::cut_short;
+      count(qp, reply, gathered.bytes);
+    }
   } else if (request.address.reachable) {
     uint32_t slot = slot_of(request.remote_qp_num);
     if (!qp.peer || qp.peer->slot != slot || qp.peer->gone.load(std::memory_order_acquire))
       qp.peer = qp.host->reach(slot);
-    if (qp.peer) deliver(*qp.host, *qp.peer, request.remote_qp_num, message);
+    if (qp.peer) {
+      const Reply reply = deliver(*qp.host, *qp.peer, request.remote_qp_num, message);
+      cut_short = reply.answer == Answer::cut_short;
+      count(qp, reply, gathered.bytes);
+    }
   }
+  if (cut_short) return finish(qp, request, IBV_WC_LOC_PROT_ERR, 0);
   return finish(qp, request, IBV_WC_SUCCESS, gathered.bytes);
 }
 
@@ -205,15 +227,19 @@ Outcome run(QueuePair& qp, const SendRequest& request) {
   // Connected: the process that was there first is the peer for good; a later one in its slot
   // isn't.
   if (!qp.peer && qp.address.reachable) qp.peer = qp.host->reach(slot_of(qp.attr.dest_qp_num));
-  Reply reply{Answer::none, IBV_WC_SUCCESS, 0, 0};
+  Reply reply{Answer::none, IBV_WC_SUCCESS, 0, 0, false};
   if (qp.peer && qp.address.reachable && !qp.peer->gone.load(std::memory_order_acquire))
     reply = deliver(*qp.host, *qp.peer, qp.attr.dest_qp_num, make_message(qp, request, gathered));
   switch (reply.answer) {
     case Answer::ack:
-      if (is_atomic(request.opcode)) scatter_original(gathered, reply.original);
+      count(qp, reply, gathered.bytes);
+      if (is_atomic(request.opcode) && !scatter_original(gathered, reply.original))
+        return finish(qp, request, IBV_WC_LOC_PROT_ERR, 0);
       return finish(qp, request, IBV_WC_SUCCESS, gathered.bytes);
     case Answer::refused:
       return finish(qp, request, reply.status, 0);
+    case Answer::cut_short:
+      return finish(qp, request, IBV_WC_LOC_PROT_ERR, 0);
     case Answer::not_ready:
       return await_receive(qp, request, reply.rnr_timer);
     case Answer::none:
@@ -287,7 +313,13 @@ int check_send(const QueuePair& qp, const SendRequest& request) {
   return 0;
 }
 
-int submit(QueuePair& qp, const SendRequest& request) {
+int submit(QueuePair& qp, SendRequest& request) {
+  // A place is free again when the program has polled its completion or a later one: unsignaled
+  // requests alone fill the queue for good (InfiniBand Vol. 1, 10.8.5.1).
+  uint32_t sent = qp.sent.load(std::memory_order_relaxed);
+  if (sent - qp.retired.load(std::memory_order_relaxed) >= qp.init.cap.max_send_wr) return ENOMEM;
+  request.position = sent + 1;
+  qp.sent.store(sent + 1, std::memory_order_relaxed);
   uint32_t state = state_of(qp);
   if (stops_sends(state) && qp.parked_count == 0) {
     complete(qp, request, IBV_WC_WR_FLUSH_ERR, 0);
@@ -364,6 +396,17 @@ void flush_sends(QueuePair& qp) {
   }
   qp.draining = 0;
   qp.wait = Wait::nothing;
+}
+
+void retire_sends(Host& host, const Cqe& cqe) {
+  QueuePair* qp = host.qps[index_of(cqe.qp_num)].load(std::memory_order_acquire);
+  if (!qp || qp->ex.qp_base.qp_num != cqe.qp_num) return;
+  // The ring is in memory that peers write: a place that was never given out frees nothing.
+  uint32_t retired = qp->retired.load(std::memory_order_relaxed);
+  uint32_t outstanding = qp->sent.load(std::memory_order_relaxed) - retired;
+  while (cqe.position - retired - 1 < outstanding &&
+         !qp->retired.compare_exchange_weak(retired, cqe.position, std::memory_order_relaxed)) {
+  }
 }
 
 bool advance(QueuePair& qp) {

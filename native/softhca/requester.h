@@ -11,7 +11,8 @@ namespace softhca {
 struct SendRequest {
   uint64_t wr_id;
   ibv_wr_opcode opcode;
-  uint32_t flags;  // ibv_send_flags
+  uint32_t flags;     // ibv_send_flags
+  uint32_t position;  // in the send queue, given by submit
   uint32_t imm;
   uint32_t num_sge;
   const ibv_sge* sge;  // inline data: addresses in this process, keys ignored
@@ -36,10 +37,12 @@ int post_send(ibv_qp* qp, ibv_send_wr* wr, ibv_send_wr** bad);
 // 0, or why the request can't be posted. What it names is checked when it is carried out.
 int check_send(const QueuePair& qp, const SendRequest& request);
 // Carries out or parks; the caller holds send_lock and has checked. ENOMEM if the queue is full.
-int submit(QueuePair& qp, const SendRequest& request);
+int submit(QueuePair& qp, SendRequest& request);
 
 // Tries parked work again. False when there is none left.
 bool advance(QueuePair& qp);
+// Frees the places in the send queue up to that of a completion that the program polled.
+void retire_sends(Host& host, const Cqe& cqe);
 // Completes all parked work as flushed; the caller holds send_lock.
 void flush_sends(QueuePair& qp);
 

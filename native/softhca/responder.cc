@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "softhca/cq.h"
+#include "softhca/fault_guard.h"
 #include "softhca/srq.h"
 
 namespace softhca {
@@ -14,8 +15,8 @@ namespace {
 
 constexpr uint32_t peer_lock_ms = 1000;
 
-Reply ack(uint64_t original = 0) { return {Answer::ack, IBV_WC_SUCCESS, 0, original}; }
-Reply dropped() { return {Answer::none, IBV_WC_SUCCESS, 0, 0}; }
+Reply cut_short() { return {Answer::cut_short, IBV_WC_SUCCESS, 0, 0, false}; }
+Reply dropped() { return {Answer::none, IBV_WC_SUCCESS, 0, 0, false}; }
 
 bool has_payload_in_receive(ibv_wr_opcode opcode) {
   return opcode == IBV_WR_SEND || opcode == IBV_WR_SEND_WITH_IMM || opcode == IBV_WR_SEND_WITH_INV;
@@ -55,6 +56,10 @@ class Delivery {
   }
 
  private:
+  Reply ack(uint64_t original = 0) const {
+    return {Answer::ack, IBV_WC_SUCCESS, 0, original, by_kernel_};
+  }
+
   bool reliable() const {
     return message_.transport == IBV_QPT_RC || message_.transport == IBV_QPT_XRC_SEND;
   }
@@ -63,7 +68,7 @@ class Delivery {
     // InfiniBand Vol. 1, 9.9.3: an unreliable responder drops what a reliable one would NAK.
     if (!reliable()) return dropped();
     fail_qp(site_, qp_, event);
-    return {Answer::refused, status, 0, 0};
+    return {Answer::refused, status, 0, 0, false};
   }
   Reply refuse_request() { return refuse(IBV_WC_REM_INV_REQ_ERR, IBV_EVENT_QP_REQ_ERR); }
   Reply refuse_access() { return refuse(IBV_WC_REM_ACCESS_ERR, IBV_EVENT_QP_ACCESS_ERR); }
@@ -78,7 +83,7 @@ class Delivery {
     }
     complete_receive(mine, 0);
     fail_qp(site_, qp_, IBV_EVENT_QP_FATAL);
-    return {Answer::refused, theirs, 0, 0};
+    return {Answer::refused, theirs, 0, 0, false};
   }
 
   bool find_xrc_queue() {
@@ -107,6 +112,7 @@ class Delivery {
   Reply moved(Moved result) {
     if (result == Moved::all) return ack();
     if (result == Moved::gone) return dropped();
+    if (result == Moved::local_fault) return cut_short();
     return refuse(IBV_WC_REM_OP_ERR, IBV_EVENT_QP_FATAL);
   }
 
@@ -115,17 +121,18 @@ class Delivery {
       return refuse_request();
     if (!find_remote(message_.bytes)) return refuse_access();
     return moved(move_bytes(receive_site(), Direction::from_site, message_.local, {&span_, 1},
-                            message_.bytes));
+                            message_.bytes, &by_kernel_));
   }
 
   Reply write() {
     if (!(qp_.access & IBV_ACCESS_REMOTE_WRITE)) return refuse_request();
     if (!find_remote(message_.bytes)) return refuse_access();
     if (takes_receive(message_.opcode) && !take_receive()) return not_ready();
-    Moved result =
-        move_bytes(receive_site(), Direction::to_site, message_.local, {&span_, 1}, message_.bytes);
+    Moved result = move_bytes(receive_site(), Direction::to_site, message_.local, {&span_, 1},
+                              message_.bytes, &by_kernel_);
     if (!takes_receive(message_.opcode)) return moved(result);
     if (result == Moved::gone) return dropped();
+    if (result == Moved::local_fault) return cut_short();
     if (result != Moved::all) return fail_receive(IBV_WC_LOC_PROT_ERR, IBV_WC_REM_OP_ERR);
     return complete_receive(IBV_WC_SUCCESS, uint32_t(message_.bytes));
   }
@@ -143,16 +150,20 @@ class Delivery {
     Moved result = Moved::all;
     if (span_.mapped) {
       auto* word = reinterpret_cast<uint64_t*>(span_.mapped);
-      if (message_.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD) {
-        original = __atomic_fetch_add(word, message_.compare_add, __ATOMIC_SEQ_CST);
-      } else {
-        original = message_.compare_add;
-        __atomic_compare_exchange_n(word, &original, message_.swap, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST);
-      }
+      auto change = [&] {
+        if (message_.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD) {
+          original = __atomic_fetch_add(word, message_.compare_add, __ATOMIC_SEQ_CST);
+        } else {
+          original = message_.compare_add;
+          __atomic_compare_exchange_n(word, &original, message_.swap, false, __ATOMIC_SEQ_CST,
+                                      __ATOMIC_SEQ_CST);
+        }
+      };
+      void* address = nullptr;
+      if (!guard_faults(change, &address)) result = Moved::site_fault;
     } else {
       iovec word{&original, 8};
-      result = move_bytes(site, Direction::from_site, {&word, 1}, {&span_, 1}, 8);
+      result = move_bytes(site, Direction::from_site, {&word, 1}, {&span_, 1}, 8, &by_kernel_);
       uint64_t next = original + message_.compare_add;
       bool store = true;
       if (message_.opcode == IBV_WR_ATOMIC_CMP_AND_SWP) {
@@ -161,7 +172,7 @@ class Delivery {
       }
       iovec value{&next, 8};
       if (result == Moved::all && store)
-        result = move_bytes(site, Direction::to_site, {&value, 1}, {&span_, 1}, 8);
+        result = move_bytes(site, Direction::to_site, {&value, 1}, {&span_, 1}, 8, &by_kernel_);
     }
     unlock(guard);
     if (result != Moved::all) return moved(result);
@@ -188,8 +199,9 @@ class Delivery {
     if (room < bytes) return fail_receive(IBV_WC_LOC_LEN_ERR, IBV_WC_REM_INV_REQ_ERR);
     Moved result = datagram ? place_datagram(spans, count)
                             : move_bytes(receive_site(), Direction::to_site, message_.local,
-                                         {spans, count}, message_.bytes);
+                                         {spans, count}, message_.bytes, &by_kernel_);
     if (result == Moved::gone) return dropped();
+    if (result == Moved::local_fault) return cut_short();
     if (result != Moved::all) return fail_receive(IBV_WC_LOC_PROT_ERR, IBV_WC_REM_OP_ERR);
     if (message_.opcode == IBV_WR_SEND_WITH_INV) invalidate_key(receive_site(), message_.imm);
     return complete_receive(IBV_WC_SUCCESS, uint32_t(bytes));
@@ -222,7 +234,7 @@ class Delivery {
     for (uint32_t i = 0; i < message_.local.count; ++i)
       pieces[pieces_count++] = message_.local.pieces[i];
     return move_bytes(receive_site(), Direction::to_site, {pieces, pieces_count}, {spans, count},
-                      bytes);
+                      bytes, &by_kernel_);
   }
 
   // 10.6.7.2.6: only what is bound through this very queue pair can be invalidated from outside.
@@ -238,7 +250,9 @@ class Delivery {
       srq_ = &site_.segment->srq[qp_.srq - 1];
     }
     if (srq_) {
-      if (!take_shared_receive(receive_site(), *srq_, &qp_.taken)) return false;
+      // What an earlier message took and was cut short of is the next one's.
+      bool left = !xrc_owner_ && qp_.taken.present == taken_shared;
+      if (!left && !take_shared_receive(receive_site(), *srq_, &qp_.taken)) return false;
       wr_id_ = qp_.taken.wr_id;
       receive_sge_ = qp_.taken.sge;
       receive_count_ = qp_.taken.num_sge;
@@ -258,7 +272,7 @@ class Delivery {
 
   Reply not_ready() {
     if (!reliable()) return dropped();
-    return {Answer::not_ready, IBV_WC_SUCCESS, qp_.min_rnr_timer, 0};
+    return {Answer::not_ready, IBV_WC_SUCCESS, qp_.min_rnr_timer, 0, false};
   }
 
   Reply complete_receive(ibv_wc_status status, uint32_t bytes) {
@@ -291,7 +305,7 @@ class Delivery {
     qp_.taken.present = taken_none;
     if (pushed) return ack();
     if (reliable()) fail_qp(site_, qp_, IBV_EVENT_QP_FATAL);
-    return reliable() ? Reply{Answer::refused, IBV_WC_REM_OP_ERR, 0, 0} : dropped();
+    return reliable() ? Reply{Answer::refused, IBV_WC_REM_OP_ERR, 0, 0, false} : dropped();
   }
 
   Host& host_;
@@ -304,6 +318,7 @@ class Delivery {
   uint64_t wr_id_ = 0;
   const ibv_sge* receive_sge_ = nullptr;
   uint32_t receive_count_ = 0;
+  bool by_kernel_ = false;
 };
 
 }  // namespace

@@ -30,6 +30,7 @@ enum class Answer {
   none,       // dropped, as an unconnected or absent queue pair does
   not_ready,  // RNR NAK
   refused,    // another NAK
+  cut_short,  // the requester's own memory isn't there
 };
 
 struct Reply {
@@ -37,6 +38,7 @@ struct Reply {
   ibv_wc_status status;  // refused: what the requester completes with
   uint32_t rnr_timer;    // not_ready
   uint64_t original;     // atomics: what was there before
+  bool by_kernel;        // the data came by the kernel's copy
 };
 
 // `sites` finds the site of an XRC receive queue that another process owns.

@@ -32,9 +32,10 @@ std::vector<KnownFile>& files() {
 }
 
 // A descriptor of our own for a file that this process has open for writing and that can't shrink
-// under a peer, or -1.
-int open_again(uint64_t device, uint64_t inode) {
+// under a peer, or -1 with the reason.
+int open_again(uint64_t device, uint64_t inode, viaduct_path_reason* refusal) {
   DIR* directory = opendir("/proc/self/fd");
+  *refusal = VIADUCT_REASON_FILE_NOT_OPEN;
   if (!directory) return -1;
   int found = -1;
   while (dirent* entry = readdir(directory)) {
@@ -42,9 +43,12 @@ int open_again(uint64_t device, uint64_t inode) {
     struct stat st;
     if (entry->d_name[0] == '.' || fd == dirfd(directory) || fstat(fd, &st) != 0) continue;
     if (st.st_dev != device || st.st_ino != inode || !S_ISREG(st.st_mode)) continue;
+    if ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR) continue;
     int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || !(seals & F_SEAL_SHRINK) || (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
+    if (seals < 0 || !(seals & F_SEAL_SHRINK)) {
+      *refusal = VIADUCT_REASON_FILE_MAY_SHRINK;
       continue;
+    }
     found = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     break;
   }
@@ -57,20 +61,24 @@ int open_again(uint64_t device, uint64_t inode) {
 SharedFile find_shared_file(const void* address, size_t length) {
   auto begin = reinterpret_cast<uintptr_t>(address);
   std::vector<Area> areas = areas_of(begin, begin + length);
-  if (areas.empty()) return {};
+  auto refused = [](viaduct_path_reason reason) { return SharedFile{0, 0, 0, reason}; };
+  if (areas.empty()) return refused(VIADUCT_REASON_PRIVATE);
   const Area& first = areas.front();
-  for (const Area& area : areas)
-    if (!area.shared || area.inode == 0 || area.device != first.device ||
-        area.inode != first.inode || area.offset - first.offset != area.begin - first.begin)
-      return {};
+  for (const Area& area : areas) {
+    if (!area.shared || area.inode == 0) return refused(VIADUCT_REASON_PRIVATE);
+    if (area.device != first.device || area.inode != first.inode ||
+        area.offset - first.offset != area.begin - first.begin)
+      return refused(VIADUCT_REASON_SEVERAL_FILES);
+  }
   uint64_t offset = first.offset + (begin - first.begin);
   std::lock_guard guard(mutex);
   for (const KnownFile& file : files())
     if (file.device == first.device && file.inode == first.inode)
       return {file.id, uint32_t(file.fd), offset};
-  if (files().size() >= max_files) return {};
-  int fd = open_again(first.device, first.inode);
-  if (fd < 0) return {};
+  if (files().size() >= max_files) return refused(VIADUCT_REASON_TOO_MANY_FILES);
+  viaduct_path_reason refusal{};
+  int fd = open_again(first.device, first.inode, &refusal);
+  if (fd < 0) return refused(refusal);
   files().push_back({first.device, first.inode, uint32_t(files().size()) + 1, fd});
   return {files().back().id, uint32_t(fd), offset};
 }

@@ -4,12 +4,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "softhca/extensions.h"
+
 namespace softhca {
 
 struct SharedFile {
   uint32_t id = 0;  // 0: none
   uint32_t fd = 0;  // of this process, open as long as it lives
   uint64_t offset = 0;
+  viaduct_path_reason refusal = VIADUCT_REASON_SHARED_FILE;  // id 0: why
 };
 
 SharedFile find_shared_file(const void* address, size_t length);

@@ -32,8 +32,8 @@ struct Cqe {
   uint32_t qp_num;
   uint32_t src_qp;
   uint32_t wc_flags;
-  uint32_t placed;  // bytes that wait in the ring's payload area for the owner to place them
-  uint32_t srq;     // index + 1 of the SRQ, 0 for none
+  uint32_t position;  // of a send: its place in the send queue, counted from 1
+  uint32_t reserved;
   uint16_t slid;
   uint8_t sl;
   uint8_t solicited;
@@ -165,6 +165,7 @@ struct alignas(64) KeyEntry {
   uint32_t map_fd;      // direct path: the owner's descriptor of the file
   uint32_t map_id;      // direct path: which file, 0 = none
   uint32_t qp_num;      // type 2 windows: the queue pair it is bound to
+  uint32_t unmapped;    // map_id 0: why, a viaduct_path_reason
 };
 static_assert(sizeof(KeyEntry) == 64);
 

@@ -95,13 +95,18 @@ uint8_t* Site::mapped(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_
   if (known == mappings_.end()) {
     Mapping mapping;
     int fd = fetch_descriptor(map_fd);
+    mapping.error = fd < 0 ? errno : EPROTO;
     struct stat st;
     // Only a file that nobody can shrink under us is safe to touch.
     int seals = fd >= 0 ? fcntl(fd, F_GET_SEALS) : -1;
     if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 && seals >= 0 && (seals & F_SEAL_SHRINK)) {
       void* base = mmap(nullptr, size_t(st.st_size), PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_NORESERVE, fd, 0);
-      if (base != MAP_FAILED) mapping = {static_cast<uint8_t*>(base), uint64_t(st.st_size)};
+      if (base != MAP_FAILED) {
+        mapping = {static_cast<uint8_t*>(base), uint64_t(st.st_size), 0};
+      } else {
+        mapping.error = errno;
+      }
     }
     if (fd >= 0) close(fd);
     known = mappings_.emplace(map_id, mapping).first;
@@ -113,6 +118,12 @@ uint8_t* Site::mapped(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_
   last_map_bytes_.store(mapping.bytes, std::memory_order_relaxed);
   last_map_id_.store(map_id, std::memory_order_release);
   return mapping.base + offset;
+}
+
+int Site::mapping_error(uint32_t map_id) {
+  std::lock_guard guard(mutex_);
+  auto known = mappings_.find(map_id);
+  return known == mappings_.end() ? 0 : known->second.error;
 }
 
 }  // namespace softhca

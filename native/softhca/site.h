@@ -15,6 +15,7 @@ namespace softhca {
 struct Mapping {
   uint8_t* base = nullptr;  // nullptr: it can't be mapped, and won't be tried again
   uint64_t bytes = 0;
+  int error = 0;  // why it can't be
 };
 
 class Site {
@@ -49,6 +50,8 @@ class Site {
 
   // Where the owner's file `map_id` is mapped here, or nullptr.
   uint8_t* mapped(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_t bytes);
+  // Why not: what `mapped` met when it first tried, 0 if the file doesn't hold the range.
+  int mapping_error(uint32_t map_id);
 
  private:
   std::mutex mutex_;

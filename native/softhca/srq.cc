@@ -217,15 +217,13 @@ bool take_shared_receive(Site& site, SrqShared& srq, TakenWqe* taken) {
   return true;
 }
 
-void return_taken(Host& host, QpShared& qp) {
+void return_taken(QpShared& qp, SharedReceiveQueue* srq) {
   if (qp.taken.present == taken_own) {
     // Its slot is intact: the ring has one more than the program may fill.
     qp.taken.present = taken_none;
     qp.rq_tail.fetch_sub(1);
     return;
   }
-  uint32_t index = qp.srq - 1;
-  SharedReceiveQueue* srq = index < max_srq ? host.srqs[index] : nullptr;
   TakenWqe taken = qp.taken;
   qp.taken.present = taken_none;
   if (!srq || taken.num_sge > srq->shared->max_sge) return;

@@ -39,7 +39,7 @@ int get_srq_num(ibv_srq* srq, uint32_t* number);
 // Takes the oldest receive of a queue of any site. False if there is none.
 bool take_shared_receive(Site& site, SrqShared& srq, TakenWqe* taken);
 // Puts back what a process that died had taken.
-void return_taken(Host& host, QpShared& qp);
+void return_taken(QpShared& qp, SharedReceiveQueue* srq);
 
 // Copies a receive work request into a ring's slot.
 void write_receive(uint8_t* slot, const ibv_recv_wr& wr);

@@ -187,6 +187,84 @@ TEST(Errors, a_full_send_queue_a_long_list_and_a_wrong_state_are_refused_at_post
   EXPECT_GE(received, 64);
 }
 
+TEST(Errors, unsignaled_requests_fill_the_send_queue_until_a_later_completion_is_polled) {
+  Pair pair;
+  ibv_send_wr wr = rdma(pair, IBV_WR_RDMA_WRITE, 8);
+  auto fill = [&](bool last_is_signaled) {
+    for (int i = 0; i < 64; ++i) {
+      wr.send_flags = i == 63 && last_is_signaled ? IBV_SEND_SIGNALED : 0;
+      ASSERT_EQ(pair.a.post(wr), 0) << i;
+    }
+    EXPECT_EQ(pair.a.post(wr), ENOMEM);
+  };
+  fill(true);
+  pair.a.wait();
+  fill(false);
+  EXPECT_TRUE(pair.a.idle());
+  EXPECT_EQ(pair.a.post(wr), ENOMEM);
+  // A reset empties it.
+  pair.a.reset_and_connect(pair.b.name());
+  EXPECT_EQ(pair.a.post(wr), 0);
+}
+
+TEST(Errors, a_chain_that_does_not_fit_is_posted_up_to_the_request_that_is_reported) {
+  Pair pair;
+  std::vector<ibv_send_wr> chain(66, rdma(pair, IBV_WR_RDMA_WRITE, 8));
+  for (size_t i = 0; i + 1 < chain.size(); ++i) chain[i].next = &chain[i + 1];
+  ibv_send_wr* bad = nullptr;
+  EXPECT_EQ(ibv_post_send(pair.a.qp, chain.data(), &bad), ENOMEM);
+  EXPECT_EQ(bad, &chain[64]);
+  for (int i = 0; i < 64; ++i) EXPECT_EQ(pair.a.wait().status, IBV_WC_SUCCESS);
+  EXPECT_TRUE(pair.a.idle());
+}
+
+TEST(Errors, sends_are_refused_before_ready_to_send_and_receives_before_init) {
+  Endpoint endpoint;
+  EXPECT_EQ(endpoint.post_recv(1, 0, 8), EINVAL);
+  ibv_qp_attr attr{};
+  attr.qp_state = IBV_QPS_INIT;
+  attr.port_num = 1;
+  ASSERT_EQ(ibv_modify_qp(endpoint.qp, &attr,
+                          IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS),
+            0);
+  EXPECT_EQ(endpoint.post_recv(1, 0, 8), 0);
+  EXPECT_EQ(endpoint.post(endpoint.make(1, IBV_WR_SEND, 0, 8)), EINVAL);
+  attr = {};
+  attr.qp_state = IBV_QPS_RTR;
+  attr.path_mtu = IBV_MTU_1024;
+  attr.dest_qp_num = endpoint.qp->qp_num;
+  attr.ah_attr.dlid = 1;
+  attr.ah_attr.port_num = 1;
+  ASSERT_EQ(ibv_modify_qp(endpoint.qp, &attr,
+                          IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+                              IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER),
+            0);
+  EXPECT_EQ(endpoint.post(endpoint.make(1, IBV_WR_SEND, 0, 8)), EINVAL);
+}
+
+TEST(Errors, a_local_key_of_another_protection_domain_is_a_local_protection_error) {
+  Pair pair;
+  ibv_pd* pd = ibv_alloc_pd(pair.a.context);
+  std::vector<uint8_t> other(4096);
+  ibv_mr* mr = ibv_reg_mr(pd, other.data(), other.size(), all_access);
+  ibv_send_wr wr = rdma(pair, IBV_WR_RDMA_WRITE, 8);
+  *wr.sg_list = {reinterpret_cast<uint64_t>(other.data()), 8, mr->lkey};
+  expect_refused(pair, wr, IBV_WC_LOC_PROT_ERR);
+  EXPECT_EQ(ibv_dereg_mr(mr), 0);
+  EXPECT_EQ(ibv_dealloc_pd(pd), 0);
+}
+
+TEST(Errors, a_full_shared_receive_queue_and_a_long_list_are_refused) {
+  Endpoint endpoint({.with_srq = true});
+  for (int i = 0; i < 64; ++i) ASSERT_EQ(endpoint.post_recv(1, 0, 8), 0);
+  EXPECT_EQ(endpoint.post_recv(1, 0, 8), ENOMEM);
+  ibv_sge list[5] = {};
+  ibv_recv_wr wr{1, nullptr, list, 5}, *bad = nullptr;
+  EXPECT_EQ(ibv_post_srq_recv(endpoint.srq, &wr, &bad), EINVAL);
+  EXPECT_EQ(bad, &wr);
+  EXPECT_EQ(ibv_destroy_srq(endpoint.srq), EBUSY);
+}
+
 TEST(Errors, a_datagram_with_a_wrong_qkey_or_too_long_is_dropped) {
   Pair pair({.type = IBV_QPT_UD});
   ASSERT_EQ(pair.b.post_recv(1, 0, 60), 0);
