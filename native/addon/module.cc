@@ -3,12 +3,14 @@
 
 #include "addon/aperture.h"
 #include "addon/link.h"
+#include "addon/verbs/verbs.h"
 
 namespace {
 
 Napi::Object init_module(Napi::Env env, Napi::Object exports) {
   viaduct::addon::export_aperture(env, exports);
   viaduct::addon::export_link(env, exports);
+  viaduct::addon::export_verbs(env, exports);
   return exports;
 }
 
