@@ -1,0 +1,68 @@
+/** Verbs: the classes of this folder are one to one the objects of libibverbs. */
+export { AddressHandle, type AddressVector } from './address-handle.js';
+export { CompletionChannel } from './completion-channel.js';
+export {
+  CompletionQueue,
+  type CompletionQueueOptions,
+  type CompletionWaitOptions,
+} from './completion-queue.js';
+export {
+  type AsyncEvent,
+  Device,
+  type DeviceAttributes,
+  type DeviceDescription,
+  listDevices,
+  openDevice,
+  type OpenDeviceOptions,
+  type PortAttributes,
+} from './device.js';
+export type { Endpoint, EndpointOptions, GidEntry } from './endpoint.js';
+export {
+  type Access,
+  type AsyncEventType,
+  type CompletionOpcode,
+  type CompletionStatus,
+  FENCE,
+  type MtuBytes,
+  type QueuePairState,
+  type QueuePairType,
+  type SendOpcode,
+  SIGNALED,
+  SOLICITED,
+  WC_GRH,
+  WC_WITH_IMM,
+  WC_WITH_INV,
+} from './enumerations.js';
+export { UnsupportedError, VerbsError } from './errors.js';
+export {
+  MemoryRegion,
+  type MemorySlice,
+  type RegisterOptions,
+  type ReregisterChange,
+} from './memory-region.js';
+export { MemoryWindow, type WindowBinding } from './memory-window.js';
+export type { PathExplanation } from './path-explanation.js';
+export { PITFALL } from './pitfalls.js';
+export { accessNumber, ProtectionDomain, type Registrable } from './protection-domain.js';
+export { PROVIDERS, type ProviderName, softwareHcaPath } from './provider.js';
+export {
+  type ConnectOptions,
+  type Ece,
+  QueuePair,
+  type QueuePairOptions,
+  type XrcTargetOptions,
+} from './queue-pair.js';
+export type {
+  QueuePairAttributes,
+  QueuePairCapabilities,
+  QueuePairQuery,
+} from './queue-pair-attributes.js';
+export type { RawMemory, ReceiveWorkRequest, ScatterGatherEntry } from './receive-work-request.js';
+export { CompletionRing } from './rings/completion-ring.js';
+export { ReceiveRing } from './rings/receive-ring.js';
+export { SendRing } from './rings/send-ring.js';
+export type { SendWorkRequest } from './send-work-request.js';
+export { SharedReceiveQueue, type SharedReceiveQueueOptions } from './shared-receive-queue.js';
+export type { WaitOptions } from './waiting.js';
+export { CompletionError, WorkCompletion } from './work-completion.js';
+export { XrcDomain, type XrcDomainOptions } from './xrc-domain.js';

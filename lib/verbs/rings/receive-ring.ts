@@ -1,0 +1,95 @@
+/** A ring of receive work requests in one ArrayBuffer. */
+import { argumentError, attempt } from '../errors.js';
+import type { MemoryRegion } from '../memory-region.js';
+import { native } from '../native.js';
+import { Resource } from '../resource.js';
+import { ENTRY, RECEIVE, receiveStrideBytes, RING_KIND, TWO_32 } from './layout.js';
+import {
+  checkRange,
+  highWord,
+  outsideRing,
+  ringMemory,
+  writeEntry,
+  writeRawEntry,
+} from './send-ring.js';
+
+/** Receive work requests that are written in place. Make one with `qp.receiveRing(n)` or `srq.receiveRing(n)`. */
+export class ReceiveRing extends Resource {
+  readonly capacity: number;
+  readonly maxSge: number;
+  readonly #words: Uint32Array;
+  readonly #strideWords: number;
+
+  /** @internal */
+  static create(owner: Resource, capacity: number, maxSge: number): ReceiveRing {
+    const stride = receiveStrideBytes(maxSge);
+    const buffer = ringMemory('receiveRing', capacity, stride);
+    const handle = attempt('receiveRing', { capacity }, () =>
+      native.createRing(buffer, RING_KIND.receive, capacity, maxSge, 0),
+    );
+    return new ReceiveRing(owner, handle, buffer, capacity, maxSge);
+  }
+
+  private constructor(
+    owner: Resource,
+    handle: number,
+    buffer: ArrayBuffer,
+    capacity: number,
+    maxSge: number,
+  ) {
+    super('receive ring', handle, [owner]);
+    this.capacity = capacity;
+    this.maxSge = maxSge;
+    this.#words = new Uint32Array(buffer);
+    this.#strideWords = receiveStrideBytes(maxSge) / 4;
+  }
+
+  /** A receive into one piece of memory. */
+  receive(slot: number, id: number, region: MemoryRegion, offset: number, length: number): void {
+    const at = this.#begin(slot, id);
+    checkRange(region, offset, length);
+    writeEntry(this.#words, at + RECEIVE.entries, region, offset, length);
+    this.#words[at + RECEIVE.length] = 1;
+  }
+
+  /** A receive of no bytes, or one that gets its memory by `addEntry`. */
+  start(slot: number, id: number): void {
+    this.#begin(slot, id);
+  }
+
+  addEntry(slot: number, region: MemoryRegion, offset: number, length: number): void {
+    checkRange(region, offset, length);
+    writeEntry(this.#words, this.#nextEntry(slot), region, offset, length);
+  }
+
+  addRawEntry(slot: number, address: bigint, length: number, lkey: number): void {
+    writeRawEntry(this.#words, this.#nextEntry(slot), address, length, lkey);
+  }
+
+  #nextEntry(slot: number): number {
+    const at = this.#at(slot);
+    const count = this.#words[at + RECEIVE.length] ?? 0;
+    if (count >= this.maxSge) {
+      throw argumentError(
+        'receiveRing.addEntry',
+        `this queue scatters to at most ${this.maxSge} pieces; create it with a larger maxRecvSge`,
+        { maxSge: this.maxSge },
+      );
+    }
+    this.#words[at + RECEIVE.length] = count + 1;
+    return at + RECEIVE.entries + count * ENTRY.words;
+  }
+
+  #at(slot: number): number {
+    if (!(slot >= 0 && slot < this.capacity)) throw outsideRing(slot, this.capacity);
+    return slot * this.#strideWords;
+  }
+
+  #begin(slot: number, id: number): number {
+    const at = this.#at(slot);
+    this.#words[at] = id;
+    this.#words[at + RECEIVE.idHigh] = id < TWO_32 ? 0 : highWord(id);
+    this.#words[at + RECEIVE.length] = 0;
+    return at;
+  }
+}
