@@ -14,6 +14,8 @@ interface Subcommand {
 }
 
 const subcommands: Readonly<Record<string, () => Promise<Subcommand>>> = {
+  devices: () => import('./devices.js'),
+  exec: () => import('./exec.js'),
   run: () => import('./run.js'),
 };
 
@@ -22,6 +24,8 @@ const help = `Usage: viaduct COMMAND [OPTION...]
 High-performance computing in virtual machines, for Node.js.
 
 Commands:
+  devices     list the devices of all providers of verbs
+  exec        run a verbs program over the software HCA
   run         start the ranks of a job, on this host or in virtual machines
 
 Options:
@@ -32,7 +36,7 @@ Example:
   viaduct run -n 2 -- node app.js
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 128 + n ended by signal n;
-viaduct run ends with the status of its job.
+viaduct run ends with the status of its job, viaduct exec with its program's.
 `;
 
 function version(): string {

@@ -5,4 +5,5 @@ export { JobError, JobFailure } from './job-error.js';
 export { type JobEvent, type JobOptions, type JobResult } from './job-options.js';
 export { Job, runJob } from './job.js';
 export { type Place, type RankExit, type RankProcess, type RankStart } from './place.js';
+export { resolveProgram } from './program.js';
 export { exitStatusOf } from './signal-name.js';

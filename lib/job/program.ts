@@ -1,4 +1,4 @@
-/** Finds the program that a job runs, before anything is started. */
+/** Finds the program that a job or a command runs, before anything is started. */
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { basename, delimiter, join, resolve } from 'node:path';
 
@@ -24,8 +24,13 @@ function interpreterHint(path: string): string {
  * @throws JobError `ERR_JOB_PROGRAM` when there is none, `ERR_JOB_NOT_EXECUTABLE` when the file is
  *   there but cannot be executed.
  */
-export function resolveProgram(command: string, cwd: string, searchPath: string): string {
-  const details = { call: 'runJob', operands: { command, cwd } };
+export function resolveProgram(
+  command: string,
+  cwd: string,
+  searchPath: string,
+  call = 'runJob',
+): string {
+  const details = { call, operands: { command, cwd } };
   if (command.includes('/')) {
     const path = resolve(cwd, command);
     if (isExecutable(path)) return path;

@@ -1,0 +1,21 @@
+/** What `viaduct exec --help` prints. */
+export const help = `Usage: viaduct exec [OPTION...] [--] PROGRAM [ARGUMENT...]
+
+Runs an unmodified program of the verbs API over the software HCA, the device
+softhca0, which joins the processes of one user on this host without hardware.
+
+Options:
+  --remap     move the program's registered memory where peers can map it, so
+              that they copy it directly (see ARCHITECTURE.md for what it asks)
+  -h, --help  show this help
+
+The device's library is put into LD_PRELOAD, after what is there. Signals are
+passed on to the program, which ends if this command is killed.
+
+Exit status: the program's; 128 + n if signal n killed it; 2 wrong usage;
+126 PROGRAM is not executable; 127 there is no PROGRAM.
+
+Example:
+  viaduct exec -- ibv_rc_pingpong &
+  viaduct exec -- ibv_rc_pingpong localhost
+`;

@@ -1,0 +1,77 @@
+/** `viaduct exec`: programs of rdma-core over the software HCA, and how the command ends. */
+import t from 'tap';
+
+import { allGone, descendantsOf, Launch, pidsIn, PRINT_PID, shell, viaduct } from './launcher.js';
+
+t.test('ibv_devinfo lists the software HCA', async (t) => {
+  const ended = await viaduct(t, ['exec', '--', 'ibv_devinfo']);
+  t.equal(ended.status, 0, ended.stderr);
+  t.match(ended.stdout, /hca_id:\s+softhca0/);
+});
+
+let port = 20_000 + (process.pid % 10_000);
+for (const remap of [[], ['--remap']]) {
+  for (const events of [[], ['-e']]) {
+    const words = [...remap, '--', 'ibv_rc_pingpong', ...events];
+    t.test(`two processes run ${words.join(' ')} with each other`, async (t) => {
+      port += 1;
+      const line = ['exec', ...words, '-p', String(port), '-n', '200'];
+      const server = new Launch(t, line);
+      // What it prints stays in its buffer, so a client that is too early is refused, and again.
+      let client = await viaduct(t, [...line, 'localhost']);
+      for (let tries = 0; tries < 50 && /Couldn't connect/.test(client.stderr); tries += 1) {
+        client = await viaduct(t, [...line, 'localhost']);
+      }
+      t.equal(client.status, 0, client.stdout + client.stderr);
+      const ended = await server.ended;
+      t.equal(ended.status, 0, ended.stdout + ended.stderr);
+    });
+  }
+}
+
+for (const [args, message, status] of [
+  [['--bogus', '--', 'true'], /unknown option --bogus; see viaduct exec --help/, 2],
+  [[], /name the program/, 2],
+  [['--', 'no-such-program'], /no program 'no-such-program' in PATH/, 127],
+] as const) {
+  t.test(`viaduct exec ${args.join(' ')} says what is wrong in one line`, async (t) => {
+    const ended = await viaduct(t, ['exec', ...args]);
+    t.match(ended.stderr, message);
+    t.match(ended.stderr, /^viaduct[^\n]*\n$/);
+    t.equal(ended.status, status);
+  });
+}
+
+t.test('help shows an example and succeeds', async (t) => {
+  const ended = await viaduct(t, ['exec', '--help']);
+  t.match(ended.stdout, 'viaduct exec -- ibv_rc_pingpong localhost');
+  t.equal(ended.status, 0);
+});
+
+t.test('the library goes after what LD_PRELOAD names, and --remap is told', async (t) => {
+  const script = 'echo "$LD_PRELOAD $VIADUCT_REMAP"';
+  const env = { LD_PRELOAD: 'libc.so.6' };
+  const ended = await viaduct(t, ['exec', '--remap', ...shell(script)], { env });
+  t.match(ended.stdout, /^libc\.so\.6:\/.*\/libviaduct-softhca\.so 1\n$/);
+});
+
+t.test("the status is the program's", async (t) => {
+  t.equal((await viaduct(t, ['exec', ...shell('exit 7')])).status, 7);
+  t.equal((await viaduct(t, ['exec', ...shell('kill -KILL $$')])).status, 137);
+});
+
+t.test('a signal reaches the program', async (t) => {
+  const script = 'trap "exit 9" TERM; echo ready; while true; do sleep 0.05; done';
+  const launch = new Launch(t, ['exec', ...shell(script)]);
+  await launch.shown(/ready/g, 1);
+  launch.child.kill('SIGTERM');
+  t.equal((await launch.ended).status, 9);
+});
+
+t.test('the program ends with a command that is killed', async (t) => {
+  const launch = new Launch(t, ['exec', ...shell(`${PRINT_PID} exec sleep 1000`)]);
+  await launch.shown(/pid (\d+)\n/g, 1);
+  const pids = [...pidsIn(launch.stdout), ...descendantsOf(launch.pid)];
+  launch.child.kill('SIGKILL');
+  await allGone(pids);
+});
