@@ -14,6 +14,7 @@ import { findPeers } from './peers/peer.js';
 import { renderReport } from './report/report.js';
 import { summarise } from './statistics.js';
 import { formatAims, formatTable } from './table.js';
+import { runVerbsBenchmark } from './verbs/main.js';
 
 /** The run was ended by a signal. */
 class EndedBySignal extends Error {
@@ -81,6 +82,10 @@ async function main(args: readonly string[]): Promise<number> {
     process.once(name, () => ending.abort(new EndedBySignal(name)));
   }
   try {
+    if (args[0] === 'verbs') {
+      await runVerbsBenchmark(args.slice(1), ending.signal);
+      return 0;
+    }
     const options = parseOptions(args);
     if (options === 'help') process.stdout.write(help);
     else await run(options, ending.signal);

@@ -38,6 +38,7 @@ const defaults = { rounds: 5, samples: 5 } as const;
 export const help = `Measures message passing between two ranks, in the manner of the OSU micro-benchmarks.
 
 Usage: npm run -s bench -- [latency] [bandwidth] [options]
+       npm run -s bench -- verbs [options]                   see: npm run -s bench -- verbs --help
 
 Benchmarks (if none is named: both, and the report in results/):
   latency           half the round trip of a ping-pong, in µs

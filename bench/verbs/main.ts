@@ -1,0 +1,221 @@
+/** `npm run bench -- verbs`: what the verbs cost, from JavaScript beside C, and on the software HCA beside the floor. */
+import { writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+
+import { packageRoot } from '../../lib/addon/index.js';
+import { softwareHcaPath } from '../../lib/verbs/index.js';
+import { formatFigure, formatRatio } from '../format.js';
+import { describeMachine } from '../machine.js';
+import { UsageError } from '../options.js';
+import { findPeers, runPeer } from '../peers/peer.js';
+import { runLines } from '../process-lines.js';
+import { median } from '../statistics.js';
+import { perftestMissing, type PerftestRun, runPerftest } from './perftest.js';
+import { compilePrograms, type Programs } from './programs.js';
+
+export const verbsHelp = `Measures the verbs: posting and polling from JavaScript beside C, and perftest's programs on the
+software HCA beside what nothing can be faster than, MPICH and Open MPI.
+
+Usage: npm run -s bench -- verbs [options]
+
+Options:
+  --rounds N    every subject once in each; ratios are taken within a round (default: 5)
+  --json FILE   write the machine, the rounds and their figures
+  --help        this text
+`;
+
+/** One round's figures: ns, µs or MB/s, by what was measured. */
+type Figures = Record<string, number>;
+
+interface Row {
+  readonly what: string;
+  readonly unit: string;
+  readonly figure: string;
+  readonly beside?: { readonly what: string; readonly figure: string };
+  /** The aim of the comparison: a difference or a ratio. */
+  readonly aim?: { readonly kind: 'difference' | 'ratio'; readonly text: string };
+}
+
+const ROWS: readonly Row[] = [
+  {
+    what: 'post + poll, one request',
+    unit: 'ns',
+    figure: 'jsSingle',
+    beside: { what: 'C', figure: 'cSingle' },
+    aim: { kind: 'difference', text: '≤ 80 ns more' },
+  },
+  {
+    what: 'post + poll, batches of 32',
+    unit: 'ns',
+    figure: 'jsBatch',
+    beside: { what: 'C', figure: 'cBatch' },
+    aim: { kind: 'difference', text: '≤ 15 ns more' },
+  },
+  {
+    what: 'ib_write_lat 8 B, direct',
+    unit: 'µs',
+    figure: 'writeLatency',
+    beside: { what: 'cache-line hand-off', figure: 'handOff' },
+    aim: { kind: 'ratio', text: '≤ 1.5' },
+  },
+  {
+    what: 'ib_send_lat 8 B, direct',
+    unit: 'µs',
+    figure: 'sendLatency',
+    aim: { kind: 'ratio', text: '≤ 0.25 µs' },
+  },
+  {
+    what: 'ib_write_bw 1 MiB, direct',
+    unit: 'MB/s',
+    figure: 'directBandwidth',
+    beside: { what: 'memcpy', figure: 'memcpy' },
+    aim: { kind: 'ratio', text: '≥ 0.95' },
+  },
+  {
+    what: 'ib_write_bw 1 MiB, copy',
+    unit: 'MB/s',
+    figure: 'copyBandwidth',
+    beside: { what: 'process_vm_writev', figure: 'processCopy' },
+    aim: { kind: 'ratio', text: '≥ 0.95' },
+  },
+];
+
+async function collect(
+  command: string,
+  args: readonly string[],
+  signal: AbortSignal,
+  env?: NodeJS.ProcessEnv,
+): Promise<Figures> {
+  const lines: Figures[] = [];
+  await runLines(command, command, args, {
+    signal,
+    ...(env === undefined ? {} : { env }),
+    onLine: (line) => void lines.push(JSON.parse(line) as Figures),
+  });
+  const names = Object.keys(lines[0] ?? {});
+  return Object.fromEntries(
+    names.map((name) => [name, median(lines.map((line) => line[name] ?? NaN))]),
+  );
+}
+
+const PERFTEST: Readonly<Record<string, PerftestRun>> = {
+  writeLatency: { program: 'ib_write_lat', sizeBytes: 8, iterations: 200_000, remap: true },
+  sendLatency: { program: 'ib_send_lat', sizeBytes: 8, iterations: 200_000, remap: true },
+  directBandwidth: { program: 'ib_write_bw', sizeBytes: 2 ** 20, iterations: 5_000, remap: true },
+  copyBandwidth: { program: 'ib_write_bw', sizeBytes: 2 ** 20, iterations: 3_000, remap: false },
+};
+
+async function measureRound(
+  programs: Programs,
+  withPerftest: boolean,
+  signal: AbortSignal,
+): Promise<Figures> {
+  const preload = { ...process.env, LD_PRELOAD: softwareHcaPath() };
+  const script = `${packageRoot}/dist/bench/verbs/loopback.js`;
+  const js = await collect('taskset', ['-c', '0,1', process.execPath, script], signal);
+  const c = await collect('taskset', ['-c', '0', programs.loopback, '5'], signal, preload);
+  const floors = await collect(programs.floors, ['5'], signal);
+  const figures: Figures = {
+    jsSingle: js['single'] ?? NaN,
+    jsBatch: js['batch'] ?? NaN,
+    cSingle: c['single'] ?? NaN,
+    cBatch: c['batch'] ?? NaN,
+    handOff: (floors['handOff'] ?? NaN) / 1e3,
+    memcpy: floors['memcpy'] ?? NaN,
+    processCopy: floors['processCopy'] ?? NaN,
+  };
+  if (!withPerftest) return figures;
+  for (const [name, run] of Object.entries(PERFTEST)) {
+    figures[name] = await runPerftest(run, signal);
+  }
+  return figures;
+}
+
+async function measurePeers(signal: AbortSignal): Promise<{ figures: Figures; missing: string[] }> {
+  const { peers, missing } = await findPeers();
+  const figures: Figures = {};
+  for (const peer of peers) {
+    const steps = (['latency', 'bandwidth'] as const).map((benchmark) => ({
+      transport: 'mpi' as const,
+      where: 'native' as const,
+      benchmark,
+      sizes: [benchmark === 'latency' ? 8 : 2 ** 20],
+    }));
+    await runPeer(
+      { kind: 'peer', round: 0, peer, steps },
+      5,
+      ({ benchmark, samples }) => {
+        figures[`${peer.name} ${benchmark}`] = median(samples);
+      },
+      signal,
+    );
+  }
+  return { figures, missing };
+}
+
+function valuesOf(rounds: readonly Figures[], name: string): number[] {
+  return rounds.map((round) => round[name]).filter((value) => value !== undefined);
+}
+
+function tableLine(row: Row, rounds: readonly Figures[]): string {
+  const own = valuesOf(rounds, row.figure);
+  if (own.length === 0) return `${row.what.padEnd(28)} not measured\n`;
+  let text = `${row.what.padEnd(28)} ${formatFigure(median(own)).padStart(9)} ${row.unit.padEnd(5)}`;
+  if (row.beside !== undefined) {
+    const other = valuesOf(rounds, row.beside.figure);
+    const compared = own.map((value, i) =>
+      row.aim?.kind === 'difference' ? value - (other[i] ?? NaN) : value / (other[i] ?? NaN),
+    );
+    const comparison =
+      row.aim?.kind === 'difference'
+        ? `${formatFigure(median(compared))} ${row.unit} more`
+        : `ratio ${formatRatio(median(compared))}`;
+    text += ` ${row.beside.what} ${formatFigure(median(other))} ${row.unit}: ${comparison}`;
+  }
+  return `${text}${row.aim === undefined ? '' : `  (aim ${row.aim.text})`}\n`;
+}
+
+/** @throws UsageError, or the failure of a program that it runs */
+export async function runVerbsBenchmark(
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      rounds: { type: 'string', default: '5' },
+      json: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  if (values.help === true) {
+    process.stdout.write(verbsHelp);
+    return;
+  }
+  const rounds = Number(values.rounds);
+  if (!(Number.isSafeInteger(rounds) && rounds > 0 && rounds <= 100)) {
+    throw new UsageError(`--rounds takes whole numbers from 1 to 100, not '${values.rounds}'`);
+  }
+  const programs = await compilePrograms();
+  const withPerftest = !perftestMissing();
+  if (!withPerftest) {
+    process.stderr.write('perftest is not measured: it is missing; apt-get install perftest\n');
+  }
+  const measured: Figures[] = [];
+  for (let round = 0; round < rounds; round++) {
+    process.stderr.write(`round ${round + 1} of ${rounds}\n`);
+    const peers = await measurePeers(signal);
+    if (round === 0) for (const sentence of peers.missing) process.stderr.write(`${sentence}\n`);
+    measured.push({ ...(await measureRound(programs, withPerftest, signal)), ...peers.figures });
+  }
+  for (const row of ROWS) process.stdout.write(tableLine(row, measured));
+  for (const name of Object.keys(measured[0] ?? {}).filter((each) => each.includes(' '))) {
+    const unit = name.endsWith('latency') ? 'µs at 8 B' : 'MB/s at 1 MiB';
+    const figure = formatFigure(median(valuesOf(measured, name)));
+    process.stdout.write(`${name.padEnd(28)} ${figure.padStart(9)} ${unit}\n`);
+  }
+  if (values.json !== undefined) {
+    const machine = await describeMachine([]);
+    await writeFile(values.json, `${JSON.stringify({ machine, rounds: measured }, null, 2)}\n`);
+  }
+}
