@@ -3,7 +3,7 @@ import type { CompletionChannel } from './completion-channel.js';
 import type { Device } from './device.js';
 import { ClosedError } from '../errors.js';
 import { argumentError, attempt, verbsFailure } from './errors.js';
-import { native } from './native.js';
+import { native, pollCq } from './native.js';
 import type { PitfallWatch } from './pitfalls.js';
 import { Resource } from './resource.js';
 import { CompletionRing } from './rings/completion-ring.js';
@@ -123,7 +123,7 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
    * @returns how many
    */
   pollInto(ring: CompletionRing, most: number = ring.capacity): number {
-    const count = native.pollCq(this.handle, ring.handle, most);
+    const count = pollCq(this.handle, ring.handle, most);
     if (count < 0) this.#pollFailed(ring, -count);
     if (this.#pitfalls !== undefined) this.#pitfalls.polled(ring, count);
     return count;

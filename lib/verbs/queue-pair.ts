@@ -18,7 +18,7 @@ import {
 import { argumentError, attempt, UnsupportedError, VerbsError } from './errors.js';
 import { gidBytes } from './gid.js';
 import { bindingNumbers, type MemoryWindow, type WindowBinding } from './memory-window.js';
-import { native } from './native.js';
+import { native, postRecv, postSend } from './native.js';
 import { explainPath, type PathExplanation } from './path-explanation.js';
 import { checkPosted } from './post-errors.js';
 import type { ProtectionDomain } from './protection-domain.js';
@@ -410,7 +410,7 @@ export class QueuePair extends Resource {
     if (this.device.pitfalls !== undefined) {
       this.device.pitfalls.sending(this, ring, first, count);
     }
-    const outcome = native.postSend(this.handle, ring.handle, first, count);
+    const outcome = postSend(this.handle, ring.handle, first, count);
     if (outcome !== count) checkPosted('qp.post', 'queue pair', 'ibv_post_send', outcome, count);
   }
 
@@ -425,7 +425,7 @@ export class QueuePair extends Resource {
   /** Posts `count` receives of a ring, from slot `first` on, by one native call. */
   postReceives(ring: ReceiveRing, first: number, count: number): void {
     this.device.pitfalls?.receiving(this);
-    const outcome = native.postRecv(this.handle, ring.handle, first, count);
+    const outcome = postRecv(this.handle, ring.handle, first, count);
     if (outcome !== count) {
       checkPosted('qp.postReceives', 'queue pair', 'ibv_post_recv', outcome, count);
     }

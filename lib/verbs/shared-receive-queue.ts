@@ -1,7 +1,7 @@
 /** Shared receive queues: receives that many queue pairs take from. */
 import type { CompletionQueue } from './completion-queue.js';
 import { argumentError, attempt } from './errors.js';
-import { native, type NativeSrq } from './native.js';
+import { native, type NativeSrq, postSrqRecv } from './native.js';
 import { checkPosted } from './post-errors.js';
 import type { ProtectionDomain } from './protection-domain.js';
 import { type ReceiveWorkRequest, writeReceives } from './receive-work-request.js';
@@ -84,7 +84,7 @@ export class SharedReceiveQueue extends Resource {
 
   /** Adds `count` receives of a ring, from slot `first` on. */
   post(ring: ReceiveRing, first: number, count: number): void {
-    const outcome = native.postSrqRecv(this.handle, ring.handle, first, count);
+    const outcome = postSrqRecv(this.handle, ring.handle, first, count);
     if (outcome !== count) {
       checkPosted('srq.post', 'shared receive queue', 'ibv_post_srq_recv', outcome, count);
     }
