@@ -20,23 +20,19 @@ uint32_t ring_size_for(uint32_t capacity) {
   return size;
 }
 
-constexpr uint32_t peer_lock_ms = 1000;
-
 }  // namespace
 
 bool push_completion(Site& site, uint32_t index, Cqe cqe) {
   if (index >= max_cq) return false;
   CqShared& cq = site.segment->cq[index];
-  if (!lock(cq.producers, site.holder, site.gone, site.self ? 0 : peer_lock_ms)) return false;
+  if (!enter(cq.producers, site)) return false;
   uint32_t head = cq.head.load(std::memory_order_relaxed);
-  uint32_t size = cq.ring_size;
-  if (head - cq.tail_seen >= cq.capacity) cq.tail_seen = cq.tail.load(std::memory_order_acquire);
-  uint32_t tail = cq.tail_seen;
+  const uint32_t size = fetch_once(cq.ring_size);
+  if (head - cq.tail_seen >= size) cq.tail_seen = cq.tail.load(std::memory_order_acquire);
   auto* ring = size != 0 && (size & (size - 1)) == 0
-                   ? site.at<Cqe>(cq.ring_offset, uint64_t(size) * sizeof(Cqe))
+                   ? site.at<Cqe>(fetch_once(cq.ring_offset), uint64_t(size) * sizeof(Cqe))
                    : nullptr;
-  if (!cq.live.load(std::memory_order_relaxed) || !ring || head - tail >= cq.capacity ||
-      head - tail >= size) {
+  if (!cq.live.load(std::memory_order_relaxed) || !ring || head - cq.tail_seen >= size) {
     // InfiniBand Vol. 1, 11.6.3.1: a completion that has no room is a CQ error, reported once.
     bool first = ring && cq.overrun.exchange(1) == 0;
     unlock(cq.producers);
@@ -76,11 +72,8 @@ int take_completion(CompletionQueue& cq, Cqe* cqe) {
   CqShared& shared = *cq.shared;
   uint32_t head = shared.head.load(std::memory_order_acquire);
   if (head == cq.tail) return 0;
-  if (head - cq.tail > shared.ring_size) return -1;
-  auto* ring =
-      cq.host->site().at<Cqe>(shared.ring_offset, uint64_t(shared.ring_size) * sizeof(Cqe));
-  if (!ring) return -1;
-  *cqe = ring[cq.tail & (shared.ring_size - 1)];
+  if (head - cq.tail > cq.size) return -1;
+  *cqe = cq.ring[cq.tail & (cq.size - 1)];
   shared.tail.store(++cq.tail, std::memory_order_release);
   if (!(cqe->opcode & IBV_WC_RECV)) retire_sends(*cq.host, *cqe);
   return 1;
@@ -90,11 +83,11 @@ void purge_completions(CompletionQueue& cq, uint32_t qp_num) {
   CqShared& shared = *cq.shared;
   Site& site = cq.host->site();
   std::lock_guard guard(cq.consumer);
-  lock(shared.producers, owner_holder, site.gone, 0);
-  auto* ring = site.at<Cqe>(shared.ring_offset, uint64_t(shared.ring_size) * sizeof(Cqe));
-  uint32_t mask = shared.ring_size - 1;
+  enter(shared.producers, site);
+  Cqe* ring = cq.ring;
+  uint32_t mask = cq.size - 1;
   uint32_t head = shared.head.load();
-  if (ring && head - cq.tail <= shared.ring_size) {
+  if (head - cq.tail <= cq.size) {
     // What stays moves towards the head, so that only the tail, which is ours, changes.
     uint32_t keep = head;
     for (uint32_t at = head; at != cq.tail;)
@@ -107,8 +100,10 @@ void purge_completions(CompletionQueue& cq, uint32_t qp_num) {
 
 void read_completion(const Cqe& cqe, ibv_wc* wc) {
   wc->wr_id = cqe.wr_id;
-  wc->status = ibv_wc_status(cqe.status);
-  wc->opcode = ibv_wc_opcode(cqe.opcode);
+  // A peer may have written any number.
+  wc->status =
+      cqe.status <= IBV_WC_TM_RNDV_INCOMPLETE ? ibv_wc_status(cqe.status) : IBV_WC_GENERAL_ERR;
+  wc->opcode = ibv_wc_opcode(cqe.opcode & 0xff);
   wc->vendor_err = cqe.vendor_err;
   wc->byte_len = cqe.byte_len;
   wc->imm_data = cqe.imm_data;
@@ -192,6 +187,9 @@ static CompletionQueue* make_cq(ibv_context* context, uint32_t cqe, void* cq_con
   cq->ex.channel = channel;
   cq->ex.cq_context = cq_context;
   cq->ex.handle = uint32_t(index);
+  cq->ring_offset = ring;
+  cq->size = size;
+  cq->ring = host.site().at<Cqe>(ring, uint64_t(size) * sizeof(Cqe));
   cq->ex.cqe = int(size);
   pthread_mutex_init(&cq->ex.mutex, nullptr);
   pthread_cond_init(&cq->ex.cond, nullptr);
@@ -248,7 +246,7 @@ int destroy_cq(ibv_cq* verbs) {
   {
     std::lock_guard guard(host.objects);
     cq->live = false;
-    lock(cq->shared->producers, owner_holder, host.site().gone, 0);
+    enter(cq->shared->producers, host.site());
     cq->shared->live.store(0);
     unlock(cq->shared->producers);
     host.cqs[cq->index] = nullptr;
@@ -261,7 +259,7 @@ int destroy_cq(ibv_cq* verbs) {
   pthread_mutex_unlock(&verbs->mutex);
   wait_for_acks(verbs, cq->async_taken);
   std::lock_guard guard(host.objects);
-  host.release(cq->shared->ring_offset);
+  host.release(cq->ring_offset);
   host.cq_indices.give(cq->index);
   owner->objects.fetch_sub(1);
   Pool<CompletionQueue>::instance().give(cq);
@@ -278,21 +276,23 @@ int resize_cq(ibv_cq* verbs, int cqe) {
   uint64_t offset = host.allocate(uint64_t(size) * sizeof(Cqe));
   if (offset == 0) return ENOMEM;
   std::lock_guard guard(cq->consumer);
-  lock(shared.producers, owner_holder, host.site().gone, 0);
+  enter(shared.producers, host.site());
   uint32_t head = shared.head.load();
   uint32_t waiting = head - cq->tail;
-  auto* from = host.site().at<Cqe>(shared.ring_offset, uint64_t(shared.ring_size) * sizeof(Cqe));
   auto* to = host.site().at<Cqe>(offset, uint64_t(size) * sizeof(Cqe));
   assert(to);
   // 11.2.8.3: not below what the queue holds.
-  if (!from || waiting > size || waiting > shared.ring_size) {
+  if (waiting > size || waiting > cq->size) {
     unlock(shared.producers);
     host.release(offset);
     return EINVAL;
   }
   for (uint32_t i = 0; i < waiting; ++i)
-    to[(cq->tail + i) & (size - 1)] = from[(cq->tail + i) & (shared.ring_size - 1)];
-  uint64_t old = shared.ring_offset;
+    to[(cq->tail + i) & (size - 1)] = cq->ring[(cq->tail + i) & (cq->size - 1)];
+  uint64_t old = cq->ring_offset;
+  cq->ring_offset = offset;
+  cq->size = size;
+  cq->ring = to;
   shared.ring_offset = offset;
   shared.ring_size = size;
   shared.capacity = size;

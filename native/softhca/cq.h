@@ -23,7 +23,11 @@ struct CompletionQueue {
   std::atomic<uint32_t> events_taken;
   std::atomic<uint32_t> async_taken;
   SpinLock consumer;
-  uint32_t tail;  // the private copy is the one believed
+  // The private copies are the ones believed:
+  uint32_t tail;
+  uint32_t size;  // of the ring
+  Cqe* ring;
+  uint64_t ring_offset;
   bool extended;
   uint64_t wc_flags;
   Cqe current;  // what start_poll and next_poll stand on
