@@ -115,21 +115,11 @@ void Host::signal_deferred() {
 // a completion whose event it didn't come to raise.
 void Host::recover(uint16_t holder) {
   std::lock_guard guard(objects);
-  for (uint32_t i = 0; i < max_srq; ++i)
-    if (srqs[i]) reclaim(segment().srq[i].consumers, holder);
-  for (uint32_t i = 0; i < qp_limit; ++i) {
-    if (!qps[i]) continue;
-    QpShared& shared = segment().qp[i];
-    if ((shared.inbound.word.load(std::memory_order_acquire) & lock_holder_mask) != holder)
-      continue;
-    if (shared.taken.present) return_taken(shared, qps[i].load()->srq);
-    reclaim(shared.inbound, holder);
-  }
-  reclaim(segment().header.atomics, holder);
-  for (uint32_t i = 0; i < max_context; ++i) reclaim(segment().context[i].producers, holder);
   for (uint32_t i = 0; i < max_cq; ++i) {
     if (!cqs[i]) continue;
     CqShared& shared = segment().cq[i];
+    if ((shared.producers.word.load(std::memory_order_acquire) & lock_holder_mask) == holder)
+      mend_head(*cqs[i]);
     reclaim(shared.producers, holder);
     if (cqs[i]->channel && shared.head.load() != shared.tail.load() &&
         shared.armed.load() == arm_none) {
@@ -137,6 +127,25 @@ void Host::recover(uint16_t holder) {
       raise_eventfd(cqs[i]->channel->verbs.fd);
     }
   }
+  for (uint32_t i = 0; i < max_srq; ++i)
+    if (srqs[i]) reclaim(segment().srq[i].consumers, holder);
+  for (uint32_t i = 0; i < qp_limit; ++i) {
+    if (!qps[i]) continue;
+    QpShared& shared = segment().qp[i];
+    if ((shared.inbound.word.load(std::memory_order_acquire) & lock_holder_mask) != holder)
+      continue;
+    // A note of a receive that is completed already was only not cleared: to put that receive back
+    // would complete it twice.
+    QueuePair& qp = *qps[i];
+    if (shared.taken.present && qp.recv_cq &&
+        has_received(*qp.recv_cq, qp.ex.qp_base.qp_num, shared.attempts)) {
+      shared.taken.present = taken_none;
+    }
+    if (shared.taken.present) return_taken(shared, qp.srq);
+    reclaim(shared.inbound, holder);
+  }
+  reclaim(segment().header.atomics, holder);
+  for (uint32_t i = 0; i < max_context; ++i) reclaim(segment().context[i].producers, holder);
 }
 
 void Host::enlist(QueuePair* qp) {

@@ -45,18 +45,25 @@ bool push_completion(Site& site, uint32_t index, Cqe cqe) {
     cqe.timestamp_ns = uint64_t(ts.tv_sec) * 1000000000ull + uint64_t(ts.tv_nsec);
   }
   bool solicited = cqe.solicited || cqe.status != IBV_WC_SUCCESS;
-  ring[head & (size - 1)] = cqe;
-  // Sequentially consistent, as is the load of `armed`: either the program that arms and then polls
-  // sees this completion, or it is seen here that the program armed.
-  cq.head.exchange(head + 1, std::memory_order_seq_cst);
+  Cqe& slot = ring[head & (size - 1)];
+  cqe.sequence = head;  // not yet
+  slot = cqe;
+  __atomic_store_n(&slot.sequence, head + 1, __ATOMIC_RELEASE);
   bool raise = false;
-  uint32_t fd = cq.channel_fd;
-  uint64_t id = cq.channel_id;
-  uint32_t armed = cq.armed.load(std::memory_order_seq_cst);
-  while (armed == arm_any || (armed == arm_solicited && solicited)) {
-    if (cq.armed.compare_exchange_weak(armed, arm_none)) {
-      raise = id != 0;
-      break;
+  const uint32_t fd = cq.channel_fd;
+  const uint64_t id = cq.channel_id;
+  if (id == 0) {
+    cq.head.store(head + 1, std::memory_order_release);
+  } else {
+    // Sequentially consistent, as is the load of `armed`: either the program that arms and then
+    // polls sees this completion, or it is seen here that the program armed.
+    cq.head.exchange(head + 1, std::memory_order_seq_cst);
+    uint32_t armed = cq.armed.load(std::memory_order_seq_cst);
+    while (armed == arm_any || (armed == arm_solicited && solicited)) {
+      if (cq.armed.compare_exchange_weak(armed, arm_none)) {
+        raise = true;
+        break;
+      }
     }
   }
   if (raise) cq.events.fetch_add(1);
@@ -68,15 +75,40 @@ bool push_completion(Site& site, uint32_t index, Cqe cqe) {
   return true;
 }
 
-int take_completion(CompletionQueue& cq, Cqe* cqe) {
-  CqShared& shared = *cq.shared;
-  uint32_t head = shared.head.load(std::memory_order_acquire);
-  if (head == cq.tail) return 0;
-  if (head - cq.tail > cq.size) return -1;
+bool has_completion(const CompletionQueue& cq) {
+  const uint32_t tail = fetch_once(cq.tail);
+  const Cqe& slot = cq.ring[tail & (cq.size - 1)];
+  return __atomic_load_n(&slot.sequence, __ATOMIC_ACQUIRE) == tail + 1;
+}
+
+bool take_completion(CompletionQueue& cq, Cqe* cqe) {
+  if (!has_completion(cq)) return false;
   *cqe = cq.ring[cq.tail & (cq.size - 1)];
-  shared.tail.store(++cq.tail, std::memory_order_release);
+  __atomic_store_n(&cq.tail, cq.tail + 1, __ATOMIC_RELAXED);
+  cq.shared->tail.store(cq.tail, std::memory_order_release);
   if (!(cqe->opcode & IBV_WC_RECV)) retire_sends(*cq.host, *cqe);
-  return 1;
+  return true;
+}
+
+ibv_wc_status believed_status(uint32_t status) {
+  return status <= IBV_WC_TM_RNDV_INCOMPLETE ? ibv_wc_status(status) : IBV_WC_GENERAL_ERR;
+}
+
+// What was polled still lies in the ring, so this finds it either way.
+bool has_received(const CompletionQueue& cq, uint32_t qp_num, uint32_t position) {
+  const uint32_t head = cq.shared->head.load();
+  for (uint32_t i = 1; i <= cq.size; ++i) {
+    const Cqe& cqe = cq.ring[(head - i) & (cq.size - 1)];
+    if (cqe.sequence != head - i + 1) return false;
+    if (cqe.qp_num == qp_num && (cqe.opcode & IBV_WC_RECV)) return cqe.position == position;
+  }
+  return false;
+}
+
+void mend_head(CompletionQueue& cq) {
+  const uint32_t head = cq.shared->head.load();
+  if (__atomic_load_n(&cq.ring[head & (cq.size - 1)].sequence, __ATOMIC_ACQUIRE) == head + 1)
+    cq.shared->head.store(head + 1);
 }
 
 void purge_completions(CompletionQueue& cq, uint32_t qp_num) {
@@ -91,7 +123,10 @@ void purge_completions(CompletionQueue& cq, uint32_t qp_num) {
     // What stays moves towards the head, so that only the tail, which is ours, changes.
     uint32_t keep = head;
     for (uint32_t at = head; at != cq.tail;)
-      if (ring[--at & mask].qp_num != qp_num) ring[--keep & mask] = ring[at & mask];
+      if (ring[--at & mask].qp_num != qp_num) {
+        ring[--keep & mask] = ring[at & mask];
+        ring[keep & mask].sequence = keep + 1;
+      }
     cq.tail = keep;
     shared.tail.store(keep, std::memory_order_release);
   }
@@ -100,9 +135,7 @@ void purge_completions(CompletionQueue& cq, uint32_t qp_num) {
 
 void read_completion(const Cqe& cqe, ibv_wc* wc) {
   wc->wr_id = cqe.wr_id;
-  // A peer may have written any number.
-  wc->status =
-      cqe.status <= IBV_WC_TM_RNDV_INCOMPLETE ? ibv_wc_status(cqe.status) : IBV_WC_GENERAL_ERR;
+  wc->status = believed_status(cqe.status);
   wc->opcode = ibv_wc_opcode(cqe.opcode & 0xff);
   wc->vendor_err = cqe.vendor_err;
   wc->byte_len = cqe.byte_len;
@@ -120,14 +153,12 @@ int poll_cq(ibv_cq* verbs, int count, ibv_wc* wc) {
   auto* cq = CompletionQueue::of(verbs);
   if (!cq->live.load(std::memory_order_relaxed) || !cq->host->usable()) return -EINVAL;
   if (cq->host->has_parked()) cq->host->progress();
-  if (cq->shared->head.load(std::memory_order_relaxed) == cq->tail) return 0;
+  if (!has_completion(*cq)) return 0;
   std::lock_guard guard(cq->consumer);
   int got = 0;
   while (got < count) {
     Cqe cqe;
-    int n = take_completion(*cq, &cqe);
-    if (n < 0) return got ? got : -EIO;
-    if (n == 0) break;
+    if (!take_completion(*cq, &cqe)) break;
     read_completion(cqe, &wc[got++]);
   }
   return got;
@@ -169,7 +200,6 @@ static CompletionQueue* make_cq(ibv_context* context, uint32_t cqe, void* cq_con
   shared.context = owner->index;
   shared.ring_offset = ring;
   shared.ring_size = size;
-  shared.capacity = size;
   shared.timestamps = 0;
   shared.channel_fd = channel ? uint32_t(channel->fd) : 0;
   shared.channel_id = channel ? CompletionChannel::of(channel)->id : 0;
@@ -295,7 +325,6 @@ int resize_cq(ibv_cq* verbs, int cqe) {
   cq->ring = to;
   shared.ring_offset = offset;
   shared.ring_size = size;
-  shared.capacity = size;
   cq->ex.cqe = int(size);
   unlock(shared.producers);
   host.release(old);

@@ -133,6 +133,7 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
   shared.rq_tail = 0;
   shared.rq_head_seen = 0;
   shared.taken.present = 0;
+  shared.attempts = 0;
   shared.qp_num.store(number);
   unlock(shared.inbound);
 
@@ -165,6 +166,7 @@ void reset(QueuePair& qp) {
   QpShared& shared = *qp.shared;
   if (shared.taken.present == taken_shared) return_taken(shared, qp.srq);
   shared.rq_tail.store(shared.rq_head.load());
+  qp.receives_taken = shared.rq_tail.load();
   shared.rq_head_seen = shared.rq_tail.load();
   shared.established = 0;
   if (qp.send_cq) purge_completions(*qp.send_cq, qp.ex.qp_base.qp_num);
@@ -386,9 +388,9 @@ int post_recv(ibv_qp* verbs, ibv_recv_wr* wr, ibv_recv_wr** bad) {
           uint32_t(wr->num_sge) > qp->init.cap.max_recv_sge ||
           shared.state.load(std::memory_order_relaxed) == IBV_QPS_RESET) {
         error = EINVAL;
-      } else if (head - shared.rq_tail.load(std::memory_order_acquire) >=
-                 qp->init.cap.max_recv_wr) {
-        error = ENOMEM;
+      } else if (head - qp->receives_taken >= qp->init.cap.max_recv_wr) {
+        qp->receives_taken = shared.rq_tail.load(std::memory_order_acquire);
+        if (head - qp->receives_taken >= qp->init.cap.max_recv_wr) error = ENOMEM;
       }
       if (error) {
         *bad = wr;

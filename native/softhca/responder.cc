@@ -244,6 +244,8 @@ class Delivery {
   }
 
   bool take_receive() {
+    // Before anything is noted as taken, so that a completion tells which note was its own.
+    ++qp_.attempts;
     if (srq_ == nullptr && qp_.srq != 0) {
       const uint32_t index = fetch_once(qp_.srq) - 1;
       if (index >= max_srq) return false;
@@ -266,6 +268,7 @@ class Delivery {
     if (!slot) return false;
     auto* wqe = reinterpret_cast<RecvWqe*>(slot);
     wr_id_ = wqe->wr_id;
+    next_ = receive_slot(site_, qp_, tail + 1);
     receive_sge_ = wqe->sge;
     receive_count_ = std::min(fetch_once(wqe->num_sge), sges);
     return true;
@@ -280,6 +283,7 @@ class Delivery {
     Cqe cqe{};
     cqe.wr_id = wr_id_;
     cqe.status = status;
+    cqe.position = qp_.attempts;
     cqe.opcode = is_write(message_.opcode) ? IBV_WC_RECV_RDMA_WITH_IMM : IBV_WC_RECV;
     cqe.byte_len = bytes;
     cqe.qp_num = qp_.qp_num.load();
@@ -304,6 +308,8 @@ class Delivery {
     }
     bool pushed = push_completion(receive_site(), xrc_owner_ ? srq_->cq : qp_.recv_cq, cqe);
     qp_.taken.present = taken_none;
+    // The owner wrote the next receive: fetch it now, while nobody waits for it.
+    if (next_) __builtin_prefetch(next_);
     if (pushed) return ack();
     if (reliable()) fail_qp(site_, qp_, IBV_EVENT_QP_FATAL);
     return reliable() ? Reply{Answer::refused, IBV_WC_REM_OP_ERR, 0, 0, false} : dropped();
@@ -320,6 +326,7 @@ class Delivery {
   const ibv_sge* receive_sge_ = nullptr;
   uint32_t receive_count_ = 0;
   bool by_kernel_ = false;
+  const uint8_t* next_ = nullptr;  // the receive after the one taken
 };
 
 }  // namespace
