@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 
@@ -15,6 +16,12 @@
 #include "softhca/srq.h"
 
 namespace softhca {
+namespace {
+
+// No honest peer leaves more events than that to be signalled before the agent wakes.
+constexpr uint32_t most_deferred = 1u << 16;
+
+}  // namespace
 
 void Host::run_agent() {
   prctl(PR_SET_NAME, "softhca-agent");
@@ -53,8 +60,10 @@ void Host::on_accept() {
     uint16_t holder = next_holder_++;
     uint64_t token = next_token_++;
     epoll_event event{EPOLLIN | EPOLLRDHUP, {.u64 = token}};
+    self_->holders[holder / 64].fetch_or(1ull << holder % 64);
     if (!welcome(fd, holder, slot(), files_, doorbell_) ||
         epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) {
+      self_->holders[holder / 64].fetch_and(~(1ull << holder % 64));
       close(fd);
       continue;
     }
@@ -73,6 +82,7 @@ void Host::on_departure(uint64_t token) {
   }
   if (connection.fd >= 0) {
     recover(connection.holder);
+    self_->holders[connection.holder / 64].fetch_and(~(1ull << connection.holder % 64));
     close(connection.fd);
   } else if (auto site = connection.site.lock()) {
     epoll_ctl(epoll_, EPOLL_CTL_DEL, site->connection, nullptr);
@@ -90,14 +100,14 @@ void Host::signal_deferred() {
   for (uint32_t i = 0; i < max_cq; ++i) {
     if (!cqs[i]) continue;
     CqShared& shared = segment().cq[i];
-    uint32_t count = shared.deferred.exchange(0);
-    if (shared.channel_id == 0) continue;
-    for (; count > 0; --count) raise_eventfd(int(shared.channel_fd));
+    const uint32_t count = std::min(shared.deferred.exchange(0), most_deferred);
+    // Our own note of the descriptor: peers write the shared one.
+    if (cqs[i]->channel && count > 0) raise_eventfd(cqs[i]->channel->verbs.fd, count);
   }
   for (uint32_t i = 0; i < max_context; ++i) {
     if (!contexts[i]) continue;
-    uint32_t count = segment().context[i].deferred.exchange(0);
-    for (; count > 0; --count) raise_eventfd(int(segment().context[i].fd));
+    const uint32_t count = std::min(segment().context[i].deferred.exchange(0), most_deferred);
+    if (count > 0) raise_eventfd(contexts[i]->verbs.context.async_fd, count);
   }
 }
 
@@ -105,6 +115,18 @@ void Host::signal_deferred() {
 // a completion whose event it didn't come to raise.
 void Host::recover(uint16_t holder) {
   std::lock_guard guard(objects);
+  for (uint32_t i = 0; i < max_cq; ++i) {
+    if (!cqs[i]) continue;
+    CqShared& shared = segment().cq[i];
+    if ((shared.producers.word.load(std::memory_order_acquire) & lock_holder_mask) == holder)
+      mend_head(*cqs[i]);
+    reclaim(shared.producers, holder);
+    if (cqs[i]->channel && shared.head.load() != shared.tail.load() &&
+        shared.armed.load() == arm_none) {
+      shared.events.fetch_add(1);
+      raise_eventfd(cqs[i]->channel->verbs.fd);
+    }
+  }
   for (uint32_t i = 0; i < max_srq; ++i)
     if (srqs[i]) reclaim(segment().srq[i].consumers, holder);
   for (uint32_t i = 0; i < qp_limit; ++i) {
@@ -112,21 +134,18 @@ void Host::recover(uint16_t holder) {
     QpShared& shared = segment().qp[i];
     if ((shared.inbound.word.load(std::memory_order_acquire) & lock_holder_mask) != holder)
       continue;
-    if (shared.taken.present) return_taken(shared, qps[i].load()->srq);
+    // A note of a receive that is completed already was only not cleared: to put that receive back
+    // would complete it twice.
+    QueuePair& qp = *qps[i];
+    if (shared.taken.present && qp.recv_cq &&
+        has_received(*qp.recv_cq, qp.ex.qp_base.qp_num, shared.attempts)) {
+      shared.taken.present = taken_none;
+    }
+    if (shared.taken.present) return_taken(shared, qp.srq);
     reclaim(shared.inbound, holder);
   }
   reclaim(segment().header.atomics, holder);
   for (uint32_t i = 0; i < max_context; ++i) reclaim(segment().context[i].producers, holder);
-  for (uint32_t i = 0; i < max_cq; ++i) {
-    if (!cqs[i]) continue;
-    CqShared& shared = segment().cq[i];
-    reclaim(shared.producers, holder);
-    if (shared.channel_id != 0 && shared.head.load() != shared.tail.load() &&
-        shared.armed.load() == arm_none) {
-      shared.events.fetch_add(1);
-      raise_eventfd(int(shared.channel_fd));
-    }
-  }
 }
 
 void Host::enlist(QueuePair* qp) {

@@ -30,6 +30,7 @@ ibv_comp_channel* create_channel(ibv_context* context) {
   }
   channel->verbs = {context, fd, 0};
   channel->id = uint64_t(owner->host->new_id()) << 1;
+  owner->host->self()->announce(fd, channel->id);
   owner->objects.fetch_add(1);
   return &channel->verbs;
 }
@@ -39,6 +40,7 @@ int destroy_channel(ibv_comp_channel* verbs) {
   if (!channel->live) return EINVAL;
   std::lock_guard guard(channel->mutex);
   if (!channel->queues.empty()) return EBUSY;
+  Context::of(verbs->context)->host->self()->withdraw(channel->id);
   close(verbs->fd);
   Context::of(verbs->context)->objects.fetch_sub(1);
   Pool<CompletionChannel>::instance().give(channel);
@@ -55,7 +57,9 @@ void leave_channel(CompletionChannel* channel, CompletionQueue* cq) {
   std::lock_guard guard(channel->mutex);
   std::erase(channel->queues, cq);
   --channel->verbs.refcnt;
-  uint32_t unread = cq->shared->events.load() - cq->events_taken.load();
+  // The count is in memory that peers write: a bound on what one can make us do.
+  constexpr uint32_t most_unread = 1u << 16;
+  uint32_t unread = std::min(cq->shared->events.load() - cq->events_taken.load(), most_unread);
   for (pollfd ready{channel->verbs.fd, POLLIN, 0}; unread > 0 && poll(&ready, 1, 0) == 1; --unread)
     if (!take_event(channel->verbs.fd)) break;
 }

@@ -16,8 +16,6 @@
 namespace softhca {
 namespace {
 
-constexpr uint32_t peer_lock_ms = 1000;
-
 template <typename Object>
 void wait_until(Object* object, const uint32_t& completed, const std::atomic<uint32_t>& taken) {
   pthread_mutex_lock(&object->mutex);
@@ -113,6 +111,7 @@ Context* open_context(ibv_device* device) {
   shared.head = 0;
   shared.tail = 0;
   shared.deferred = 0;
+  host->self()->announce(fd, context->fd_id);
   fill_operations(&context->verbs);
   ibv_context& verbs = context->verbs.context;
   verbs.device = device;
@@ -134,11 +133,12 @@ int close_context(Context* context) {
   Host& host = *context->host;
   std::lock_guard guard(host.objects);
   ContextShared& shared = host.segment().context[context->index];
-  lock(shared.producers, owner_holder, host.site().gone, 0);
+  enter(shared.producers, host.site());
   shared.live = 0;
   unlock(shared.producers);
   host.contexts[context->index] = nullptr;
   host.context_indices.give(context->index);
+  host.self()->withdraw(context->fd_id);
   close(context->verbs.context.async_fd);
   close(context->verbs.context.cmd_fd);
   Pool<Context>::instance().give(context);
@@ -148,7 +148,7 @@ int close_context(Context* context) {
 void raise_async(Site& site, uint32_t index, ibv_event_type type, uint32_t number) {
   if (index >= max_context) return;
   ContextShared& context = site.segment->context[index];
-  if (!lock(context.producers, site.holder, site.gone, site.self ? 0 : peer_lock_ms)) return;
+  if (!enter(context.producers, site)) return;
   uint32_t head = context.head.load(std::memory_order_relaxed);
   bool room = context.live.load() && head - context.tail.load() < async_ring;
   uint32_t fd = context.fd;

@@ -20,23 +20,19 @@ uint32_t ring_size_for(uint32_t capacity) {
   return size;
 }
 
-constexpr uint32_t peer_lock_ms = 1000;
-
 }  // namespace
 
 bool push_completion(Site& site, uint32_t index, Cqe cqe) {
   if (index >= max_cq) return false;
   CqShared& cq = site.segment->cq[index];
-  if (!lock(cq.producers, site.holder, site.gone, site.self ? 0 : peer_lock_ms)) return false;
+  if (!enter(cq.producers, site)) return false;
   uint32_t head = cq.head.load(std::memory_order_relaxed);
-  uint32_t size = cq.ring_size;
-  if (head - cq.tail_seen >= cq.capacity) cq.tail_seen = cq.tail.load(std::memory_order_acquire);
-  uint32_t tail = cq.tail_seen;
+  const uint32_t size = fetch_once(cq.ring_size);
+  if (head - cq.tail_seen >= size) cq.tail_seen = cq.tail.load(std::memory_order_acquire);
   auto* ring = size != 0 && (size & (size - 1)) == 0
-                   ? site.at<Cqe>(cq.ring_offset, uint64_t(size) * sizeof(Cqe))
+                   ? site.at<Cqe>(fetch_once(cq.ring_offset), uint64_t(size) * sizeof(Cqe))
                    : nullptr;
-  if (!cq.live.load(std::memory_order_relaxed) || !ring || head - tail >= cq.capacity ||
-      head - tail >= size) {
+  if (!cq.live.load(std::memory_order_relaxed) || !ring || head - cq.tail_seen >= size) {
     // InfiniBand Vol. 1, 11.6.3.1: a completion that has no room is a CQ error, reported once.
     bool first = ring && cq.overrun.exchange(1) == 0;
     unlock(cq.producers);
@@ -49,18 +45,25 @@ bool push_completion(Site& site, uint32_t index, Cqe cqe) {
     cqe.timestamp_ns = uint64_t(ts.tv_sec) * 1000000000ull + uint64_t(ts.tv_nsec);
   }
   bool solicited = cqe.solicited || cqe.status != IBV_WC_SUCCESS;
-  ring[head & (size - 1)] = cqe;
-  // Sequentially consistent, as is the load of `armed`: either the program that arms and then polls
-  // sees this completion, or it is seen here that the program armed.
-  cq.head.exchange(head + 1, std::memory_order_seq_cst);
+  Cqe& slot = ring[head & (size - 1)];
+  cqe.sequence = head;  // not yet
+  slot = cqe;
+  __atomic_store_n(&slot.sequence, head + 1, __ATOMIC_RELEASE);
   bool raise = false;
-  uint32_t fd = cq.channel_fd;
-  uint64_t id = cq.channel_id;
-  uint32_t armed = cq.armed.load(std::memory_order_seq_cst);
-  while (armed == arm_any || (armed == arm_solicited && solicited)) {
-    if (cq.armed.compare_exchange_weak(armed, arm_none)) {
-      raise = id != 0;
-      break;
+  const uint32_t fd = cq.channel_fd;
+  const uint64_t id = cq.channel_id;
+  if (id == 0) {
+    cq.head.store(head + 1, std::memory_order_release);
+  } else {
+    // Sequentially consistent, as is the load of `armed`: either the program that arms and then
+    // polls sees this completion, or it is seen here that the program armed.
+    cq.head.exchange(head + 1, std::memory_order_seq_cst);
+    uint32_t armed = cq.armed.load(std::memory_order_seq_cst);
+    while (armed == arm_any || (armed == arm_solicited && solicited)) {
+      if (cq.armed.compare_exchange_weak(armed, arm_none)) {
+        raise = true;
+        break;
+      }
     }
   }
   if (raise) cq.events.fetch_add(1);
@@ -72,33 +75,58 @@ bool push_completion(Site& site, uint32_t index, Cqe cqe) {
   return true;
 }
 
-int take_completion(CompletionQueue& cq, Cqe* cqe) {
-  CqShared& shared = *cq.shared;
-  uint32_t head = shared.head.load(std::memory_order_acquire);
-  if (head == cq.tail) return 0;
-  if (head - cq.tail > shared.ring_size) return -1;
-  auto* ring =
-      cq.host->site().at<Cqe>(shared.ring_offset, uint64_t(shared.ring_size) * sizeof(Cqe));
-  if (!ring) return -1;
-  *cqe = ring[cq.tail & (shared.ring_size - 1)];
-  shared.tail.store(++cq.tail, std::memory_order_release);
+bool has_completion(const CompletionQueue& cq) {
+  const uint32_t tail = fetch_once(cq.tail);
+  const Cqe& slot = cq.ring[tail & (cq.size - 1)];
+  return __atomic_load_n(&slot.sequence, __ATOMIC_ACQUIRE) == tail + 1;
+}
+
+bool take_completion(CompletionQueue& cq, Cqe* cqe) {
+  if (!has_completion(cq)) return false;
+  *cqe = cq.ring[cq.tail & (cq.size - 1)];
+  __atomic_store_n(&cq.tail, cq.tail + 1, __ATOMIC_RELAXED);
+  cq.shared->tail.store(cq.tail, std::memory_order_release);
   if (!(cqe->opcode & IBV_WC_RECV)) retire_sends(*cq.host, *cqe);
-  return 1;
+  return true;
+}
+
+ibv_wc_status believed_status(uint32_t status) {
+  return status <= IBV_WC_TM_RNDV_INCOMPLETE ? ibv_wc_status(status) : IBV_WC_GENERAL_ERR;
+}
+
+// What was polled still lies in the ring, so this finds it either way.
+bool has_received(const CompletionQueue& cq, uint32_t qp_num, uint32_t position) {
+  const uint32_t head = cq.shared->head.load();
+  for (uint32_t i = 1; i <= cq.size; ++i) {
+    const Cqe& cqe = cq.ring[(head - i) & (cq.size - 1)];
+    if (cqe.sequence != head - i + 1) return false;
+    if (cqe.qp_num == qp_num && (cqe.opcode & IBV_WC_RECV)) return cqe.position == position;
+  }
+  return false;
+}
+
+void mend_head(CompletionQueue& cq) {
+  const uint32_t head = cq.shared->head.load();
+  if (__atomic_load_n(&cq.ring[head & (cq.size - 1)].sequence, __ATOMIC_ACQUIRE) == head + 1)
+    cq.shared->head.store(head + 1);
 }
 
 void purge_completions(CompletionQueue& cq, uint32_t qp_num) {
   CqShared& shared = *cq.shared;
   Site& site = cq.host->site();
   std::lock_guard guard(cq.consumer);
-  lock(shared.producers, owner_holder, site.gone, 0);
-  auto* ring = site.at<Cqe>(shared.ring_offset, uint64_t(shared.ring_size) * sizeof(Cqe));
-  uint32_t mask = shared.ring_size - 1;
+  enter(shared.producers, site);
+  Cqe* ring = cq.ring;
+  uint32_t mask = cq.size - 1;
   uint32_t head = shared.head.load();
-  if (ring && head - cq.tail <= shared.ring_size) {
+  if (head - cq.tail <= cq.size) {
     // What stays moves towards the head, so that only the tail, which is ours, changes.
     uint32_t keep = head;
     for (uint32_t at = head; at != cq.tail;)
-      if (ring[--at & mask].qp_num != qp_num) ring[--keep & mask] = ring[at & mask];
+      if (ring[--at & mask].qp_num != qp_num) {
+        ring[--keep & mask] = ring[at & mask];
+        ring[keep & mask].sequence = keep + 1;
+      }
     cq.tail = keep;
     shared.tail.store(keep, std::memory_order_release);
   }
@@ -107,8 +135,8 @@ void purge_completions(CompletionQueue& cq, uint32_t qp_num) {
 
 void read_completion(const Cqe& cqe, ibv_wc* wc) {
   wc->wr_id = cqe.wr_id;
-  wc->status = ibv_wc_status(cqe.status);
-  wc->opcode = ibv_wc_opcode(cqe.opcode);
+  wc->status = believed_status(cqe.status);
+  wc->opcode = ibv_wc_opcode(cqe.opcode & 0xff);
   wc->vendor_err = cqe.vendor_err;
   wc->byte_len = cqe.byte_len;
   wc->imm_data = cqe.imm_data;
@@ -125,14 +153,12 @@ int poll_cq(ibv_cq* verbs, int count, ibv_wc* wc) {
   auto* cq = CompletionQueue::of(verbs);
   if (!cq->live.load(std::memory_order_relaxed) || !cq->host->usable()) return -EINVAL;
   if (cq->host->has_parked()) cq->host->progress();
-  if (cq->shared->head.load(std::memory_order_relaxed) == cq->tail) return 0;
+  if (!has_completion(*cq)) return 0;
   std::lock_guard guard(cq->consumer);
   int got = 0;
   while (got < count) {
     Cqe cqe;
-    int n = take_completion(*cq, &cqe);
-    if (n < 0) return got ? got : -EIO;
-    if (n == 0) break;
+    if (!take_completion(*cq, &cqe)) break;
     read_completion(cqe, &wc[got++]);
   }
   return got;
@@ -174,7 +200,6 @@ static CompletionQueue* make_cq(ibv_context* context, uint32_t cqe, void* cq_con
   shared.context = owner->index;
   shared.ring_offset = ring;
   shared.ring_size = size;
-  shared.capacity = size;
   shared.timestamps = 0;
   shared.channel_fd = channel ? uint32_t(channel->fd) : 0;
   shared.channel_id = channel ? CompletionChannel::of(channel)->id : 0;
@@ -192,6 +217,9 @@ static CompletionQueue* make_cq(ibv_context* context, uint32_t cqe, void* cq_con
   cq->ex.channel = channel;
   cq->ex.cq_context = cq_context;
   cq->ex.handle = uint32_t(index);
+  cq->ring_offset = ring;
+  cq->size = size;
+  cq->ring = host.site().at<Cqe>(ring, uint64_t(size) * sizeof(Cqe));
   cq->ex.cqe = int(size);
   pthread_mutex_init(&cq->ex.mutex, nullptr);
   pthread_cond_init(&cq->ex.cond, nullptr);
@@ -248,7 +276,7 @@ int destroy_cq(ibv_cq* verbs) {
   {
     std::lock_guard guard(host.objects);
     cq->live = false;
-    lock(cq->shared->producers, owner_holder, host.site().gone, 0);
+    enter(cq->shared->producers, host.site());
     cq->shared->live.store(0);
     unlock(cq->shared->producers);
     host.cqs[cq->index] = nullptr;
@@ -261,7 +289,7 @@ int destroy_cq(ibv_cq* verbs) {
   pthread_mutex_unlock(&verbs->mutex);
   wait_for_acks(verbs, cq->async_taken);
   std::lock_guard guard(host.objects);
-  host.release(cq->shared->ring_offset);
+  host.release(cq->ring_offset);
   host.cq_indices.give(cq->index);
   owner->objects.fetch_sub(1);
   Pool<CompletionQueue>::instance().give(cq);
@@ -278,24 +306,25 @@ int resize_cq(ibv_cq* verbs, int cqe) {
   uint64_t offset = host.allocate(uint64_t(size) * sizeof(Cqe));
   if (offset == 0) return ENOMEM;
   std::lock_guard guard(cq->consumer);
-  lock(shared.producers, owner_holder, host.site().gone, 0);
+  enter(shared.producers, host.site());
   uint32_t head = shared.head.load();
   uint32_t waiting = head - cq->tail;
-  auto* from = host.site().at<Cqe>(shared.ring_offset, uint64_t(shared.ring_size) * sizeof(Cqe));
   auto* to = host.site().at<Cqe>(offset, uint64_t(size) * sizeof(Cqe));
   assert(to);
   // 11.2.8.3: not below what the queue holds.
-  if (!from || waiting > size || waiting > shared.ring_size) {
+  if (waiting > size || waiting > cq->size) {
     unlock(shared.producers);
     host.release(offset);
     return EINVAL;
   }
   for (uint32_t i = 0; i < waiting; ++i)
-    to[(cq->tail + i) & (size - 1)] = from[(cq->tail + i) & (shared.ring_size - 1)];
-  uint64_t old = shared.ring_offset;
+    to[(cq->tail + i) & (size - 1)] = cq->ring[(cq->tail + i) & (cq->size - 1)];
+  uint64_t old = cq->ring_offset;
+  cq->ring_offset = offset;
+  cq->size = size;
+  cq->ring = to;
   shared.ring_offset = offset;
   shared.ring_size = size;
-  shared.capacity = size;
   cq->ex.cqe = int(size);
   unlock(shared.producers);
   host.release(old);

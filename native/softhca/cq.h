@@ -23,7 +23,11 @@ struct CompletionQueue {
   std::atomic<uint32_t> events_taken;
   std::atomic<uint32_t> async_taken;
   SpinLock consumer;
-  uint32_t tail;  // the private copy is the one believed
+  // The private copies are the ones believed:
+  uint32_t tail;
+  uint32_t size;  // of the ring
+  Cqe* ring;
+  uint64_t ring_offset;
   bool extended;
   uint64_t wc_flags;
   Cqe current;  // what start_poll and next_poll stand on
@@ -42,8 +46,16 @@ int poll_cq(ibv_cq* cq, int count, ibv_wc* wc);
 int req_notify_cq(ibv_cq* cq, int solicited_only);
 void ack_cq_events(ibv_cq* cq, unsigned int count);
 
-// Takes one completion out. 1, 0 if there is none, -1 if the ring can't be believed.
-int take_completion(CompletionQueue& cq, Cqe* cqe);
+// Peers write completions: a number that is no status is a general error.
+ibv_wc_status believed_status(uint32_t status);
+// Whether the newest receive completion of the queue pair is the one with this position.
+bool has_received(const CompletionQueue& cq, uint32_t qp_num, uint32_t position);
+// Whether there is one to take.
+bool has_completion(const CompletionQueue& cq);
+// After a producer died with the queue's lock: counts what it had completed and not counted.
+void mend_head(CompletionQueue& cq);
+// Takes one completion out. False if there is none.
+bool take_completion(CompletionQueue& cq, Cqe* cqe);
 void read_completion(const Cqe& cqe, ibv_wc* wc);
 
 // Forgets the completions of a queue pair that is reset or destroyed.

@@ -11,10 +11,8 @@ namespace {
 CompletionQueue& of(ibv_cq_ex* ex) { return *CompletionQueue::of(ibv_cq_ex_to_cq(ex)); }
 
 int step(CompletionQueue& cq) {
-  int n = take_completion(cq, &cq.current);
-  if (n < 0) return EIO;
-  if (n == 0) return ENOENT;
-  cq.ex.status = ibv_wc_status(cq.current.status);
+  if (!take_completion(cq, &cq.current)) return ENOENT;
+  cq.ex.status = believed_status(cq.current.status);
   cq.ex.wr_id = cq.current.wr_id;
   return 0;
 }

@@ -130,6 +130,7 @@ bool Host::start() {
   self_->self = true;
   self_->pid = getpid();
   self_->holder = owner_holder;
+  self_->holders = std::make_unique<std::atomic<uint64_t>[]>(65536 / 64);
   void* segment = mmap(nullptr, segment_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                        files_.segment, 0);
   if (segment == MAP_FAILED) return false;

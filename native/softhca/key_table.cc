@@ -90,7 +90,8 @@ void withdraw_key(Host& host, uint32_t slot) {
   KeyEntry& entry = host.keys().entry[slot];
   entry.key.exchange(0, std::memory_order_seq_cst);
   // Whoever saw the key holds the lock of one of our queue pairs until done with it.
-  for (uint32_t i = 0; i < host.qp_limit; ++i) wait_for_release(host.segment().qp[i].inbound);
+  for (uint32_t i = 0; i < host.qp_limit; ++i)
+    await_exit(host.segment().qp[i].inbound, host.site());
   entry.kind = reserved_mark;
 }
 

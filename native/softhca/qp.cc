@@ -1,6 +1,7 @@
 // Queue pairs: creation, states, receive posting. Sending is in requester, arriving in responder.
 #include "softhca/qp.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <cstring>
@@ -14,6 +15,11 @@
 
 namespace softhca {
 namespace {
+
+// Peers write it; what is no state is as good as the error state, which can be left.
+ibv_qp_state state_in(const QpShared& shared) {
+  return ibv_qp_state(std::min<uint32_t>(shared.state.load(), IBV_QPS_ERR));
+}
 
 uint32_t power_of_two(uint32_t count) {
   uint32_t size = 1;
@@ -52,7 +58,7 @@ int check_init(const ibv_qp_init_attr_ex& attr) {
   if (receives(attr.qp_type) && (!attr.recv_cq || !CompletionQueue::of(attr.recv_cq)->live))
     return EINVAL;
   if (attr.srq && (!receives(attr.qp_type) || !SharedReceiveQueue::of(attr.srq)->live ||
-                   SharedReceiveQueue::of(attr.srq)->shared->type != IBV_SRQT_BASIC))
+                   SharedReceiveQueue::of(attr.srq)->xrcd))
     return EINVAL;
   return 0;
 }
@@ -101,8 +107,12 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
   qp->srq = attr.srq ? SharedReceiveQueue::of(attr.srq) : nullptr;
   qp->xrcd = type == IBV_QPT_XRC_RECV ? XrcDomain::of(attr.xrcd) : nullptr;
   memcpy(&qp->init, &attr, sizeof qp->init);
+  qp->receive_offset = rq;
+  qp->receive_slots = rq_size;
+  if (rq_size)
+    qp->receives = host.site().at<uint8_t>(rq, uint64_t(rq_size) * recv_stride(cap.max_recv_sge));
 
-  lock(shared.inbound, owner_holder, host.site().gone, 0);
+  enter(shared.inbound, host.site());
   shared.state.store(IBV_QPS_RESET);
   shared.type = type;
   shared.context = owner->index;
@@ -123,6 +133,7 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
   shared.rq_tail = 0;
   shared.rq_head_seen = 0;
   shared.taken.present = 0;
+  shared.attempts = 0;
   shared.qp_num.store(number);
   unlock(shared.inbound);
 
@@ -155,6 +166,7 @@ void reset(QueuePair& qp) {
   QpShared& shared = *qp.shared;
   if (shared.taken.present == taken_shared) return_taken(shared, qp.srq);
   shared.rq_tail.store(shared.rq_head.load());
+  qp.receives_taken = shared.rq_tail.load();
   shared.rq_head_seen = shared.rq_tail.load();
   shared.established = 0;
   if (qp.send_cq) purge_completions(*qp.send_cq, qp.ex.qp_base.qp_num);
@@ -262,7 +274,7 @@ int destroy_qp(ibv_qp* verbs) {
     qp->live = false;
     host.qps[qp->index] = nullptr;
     std::lock_guard senders(qp->send_lock);
-    lock(qp->shared->inbound, owner_holder, host.site().gone, 0);
+    enter(qp->shared->inbound, host.site());
     qp->shared->qp_num.store(0);
     qp->shared->state.store(IBV_QPS_RESET);
     unlock(qp->shared->inbound);
@@ -270,7 +282,7 @@ int destroy_qp(ibv_qp* verbs) {
   }
   wait_for_acks(verbs, qp->async_taken);
   std::lock_guard guard(host.objects);
-  host.release(qp->shared->rq_offset);
+  host.release(qp->receive_offset);
   host.qp_indices.give(qp->index);
   if (verbs->pd) ProtectionDomain::of(verbs->pd)->users.fetch_sub(1);
   if (qp->send_cq) qp->send_cq->users.fetch_sub(1);
@@ -290,8 +302,8 @@ int modify_qp(ibv_qp* verbs, ibv_qp_attr* attr, int mask) {
   bool parked;
   {
     std::lock_guard guard(qp->send_lock);
-    lock(shared.inbound, owner_holder, site.gone, 0);
-    auto from = ibv_qp_state(shared.state.load());
+    enter(shared.inbound, site);
+    ibv_qp_state from = state_in(shared);
     ibv_qp_state to = mask & IBV_QP_STATE ? attr->qp_state : from;
     int error = mask & IBV_QP_CUR_STATE && attr->cur_qp_state != from ? EINVAL : 0;
     if (!error) error = check_transition(qp->type(), from, to, mask);
@@ -334,7 +346,7 @@ int query_qp(ibv_qp* verbs, ibv_qp_attr* attr, int, ibv_qp_init_attr* init) {
   auto* qp = QueuePair::of(verbs);
   if (!qp->live || !qp->host->usable()) return EINVAL;
   std::lock_guard guard(qp->send_lock);
-  auto state = ibv_qp_state(qp->shared->state.load());
+  ibv_qp_state state = state_in(*qp->shared);
   *attr = qp->attr;
   attr->qp_state = attr->cur_qp_state = state;
   attr->cap = qp->init.cap;
@@ -349,7 +361,7 @@ int query_qp(ibv_qp* verbs, ibv_qp_attr* attr, int, ibv_qp_init_attr* init) {
 void enter_error(QueuePair& qp) {
   Site& site = qp.host->site();
   QpShared& shared = *qp.shared;
-  lock(shared.inbound, owner_holder, site.gone, 0);
+  enter(shared.inbound, site);
   if (shared.state.load() != IBV_QPS_ERR) {
     shared.state.store(IBV_QPS_ERR, std::memory_order_seq_cst);
     flush_receives(site, shared);
@@ -372,25 +384,27 @@ int post_recv(ibv_qp* verbs, ibv_recv_wr* wr, ibv_recv_wr** bad) {
     std::lock_guard guard(qp->recv_lock);
     for (; wr; wr = wr->next) {
       uint32_t head = shared.rq_head.load(std::memory_order_relaxed);
-      uint8_t* slot = receive_slot(site, shared, head);
-      if (!slot || wr->num_sge < 0 || uint32_t(wr->num_sge) > qp->init.cap.max_recv_sge ||
+      if (qp->receive_slots == 0 || wr->num_sge < 0 ||
+          uint32_t(wr->num_sge) > qp->init.cap.max_recv_sge ||
           shared.state.load(std::memory_order_relaxed) == IBV_QPS_RESET) {
         error = EINVAL;
-      } else if (head - shared.rq_tail.load(std::memory_order_acquire) >=
-                 qp->init.cap.max_recv_wr) {
-        error = ENOMEM;
+      } else if (head - qp->receives_taken >= qp->init.cap.max_recv_wr) {
+        qp->receives_taken = shared.rq_tail.load(std::memory_order_acquire);
+        if (head - qp->receives_taken >= qp->init.cap.max_recv_wr) error = ENOMEM;
       }
       if (error) {
         *bad = wr;
         break;
       }
-      write_receive(slot, *wr);
+      write_receive(qp->receives + uint64_t(head & (qp->receive_slots - 1)) *
+                                       recv_stride(qp->init.cap.max_recv_sge),
+                    *wr);
       shared.rq_head.exchange(head + 1, std::memory_order_seq_cst);
     }
   }
   // After the store above: either who set the error state saw these receives, or it is seen here.
   if (shared.state.load(std::memory_order_seq_cst) == IBV_QPS_ERR) {
-    lock(shared.inbound, owner_holder, site.gone, 0);
+    enter(shared.inbound, site);
     if (shared.state.load() == IBV_QPS_ERR) flush_receives(site, shared);
     unlock(shared.inbound);
   }

@@ -56,6 +56,11 @@ struct QueuePair {
   uint64_t bytes[2]{};
 
   SpinLock recv_lock{};
+  // The receive ring; the private copies are the ones believed.
+  uint8_t* receives{};
+  uint32_t receives_taken{};  // as seen last: saves post_recv the line that peers write
+  uint32_t receive_slots{};   // a power of two, 0: none
+  uint64_t receive_offset{};
   bool enlisted{};  // guarded by the host
 
   Builder* builder{};  // of ibv_wr_*

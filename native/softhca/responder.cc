@@ -13,8 +13,6 @@
 namespace softhca {
 namespace {
 
-constexpr uint32_t peer_lock_ms = 1000;
-
 Reply cut_short() { return {Answer::cut_short, IBV_WC_SUCCESS, 0, 0, false}; }
 Reply dropped() { return {Answer::none, IBV_WC_SUCCESS, 0, 0, false}; }
 
@@ -145,7 +143,7 @@ class Delivery {
     Site& site = receive_site();
     if (span_.address % 8 != 0) return refuse_request();
     SharedLock& guard = site.segment->header.atomics;
-    if (!lock(guard, site.holder, site.gone, site.self ? 0 : peer_lock_ms)) return dropped();
+    if (!enter(guard, site)) return dropped();
     uint64_t original = 0;
     Moved result = Moved::all;
     if (span_.mapped) {
@@ -187,7 +185,8 @@ class Delivery {
     uint64_t room = 0;
     uint32_t count = std::min(receive_count_, max_sge);
     for (uint32_t i = 0; i < count; ++i) {
-      const ibv_sge sge = receive_sge_[i];
+      const ibv_sge sge{fetch_once(receive_sge_[i].addr), fetch_once(receive_sge_[i].length),
+                        fetch_once(receive_sge_[i].lkey)};
       spans[i] = {sge.addr, sge.length, nullptr};
       if (sge.length != 0 && !resolve_local(receive_site(), sge.lkey, receive_pd(), sge.addr,
                                             sge.length, IBV_ACCESS_LOCAL_WRITE, &spans[i]))
@@ -245,9 +244,12 @@ class Delivery {
   }
 
   bool take_receive() {
+    // Before anything is noted as taken, so that a completion tells which note was its own.
+    ++qp_.attempts;
     if (srq_ == nullptr && qp_.srq != 0) {
-      if (qp_.srq - 1 >= max_srq) return false;
-      srq_ = &site_.segment->srq[qp_.srq - 1];
+      const uint32_t index = fetch_once(qp_.srq) - 1;
+      if (index >= max_srq) return false;
+      srq_ = &site_.segment->srq[index];
     }
     if (srq_) {
       // What an earlier message took and was cut short of is the next one's.
@@ -255,18 +257,20 @@ class Delivery {
       if (!left && !take_shared_receive(receive_site(), *srq_, &qp_.taken)) return false;
       wr_id_ = qp_.taken.wr_id;
       receive_sge_ = qp_.taken.sge;
-      receive_count_ = qp_.taken.num_sge;
+      receive_count_ = std::min(fetch_once(qp_.taken.num_sge), max_sge);
       return true;
     }
     uint32_t tail = qp_.rq_tail.load(std::memory_order_relaxed);
     if (qp_.rq_head_seen == tail) qp_.rq_head_seen = qp_.rq_head.load(std::memory_order_acquire);
     if (qp_.rq_head_seen == tail) return false;
-    uint8_t* slot = receive_slot(site_, qp_, tail);
+    uint32_t sges;
+    uint8_t* slot = receive_slot(site_, qp_, tail, &sges);
     if (!slot) return false;
     auto* wqe = reinterpret_cast<RecvWqe*>(slot);
     wr_id_ = wqe->wr_id;
+    next_ = receive_slot(site_, qp_, tail + 1);
     receive_sge_ = wqe->sge;
-    receive_count_ = std::min(wqe->num_sge, qp_.rq_max_sge);
+    receive_count_ = std::min(fetch_once(wqe->num_sge), sges);
     return true;
   }
 
@@ -279,6 +283,7 @@ class Delivery {
     Cqe cqe{};
     cqe.wr_id = wr_id_;
     cqe.status = status;
+    cqe.position = qp_.attempts;
     cqe.opcode = is_write(message_.opcode) ? IBV_WC_RECV_RDMA_WITH_IMM : IBV_WC_RECV;
     cqe.byte_len = bytes;
     cqe.qp_num = qp_.qp_num.load();
@@ -303,6 +308,8 @@ class Delivery {
     }
     bool pushed = push_completion(receive_site(), xrc_owner_ ? srq_->cq : qp_.recv_cq, cqe);
     qp_.taken.present = taken_none;
+    // The owner wrote the next receive: fetch it now, while nobody waits for it.
+    if (next_) __builtin_prefetch(next_);
     if (pushed) return ack();
     if (reliable()) fail_qp(site_, qp_, IBV_EVENT_QP_FATAL);
     return reliable() ? Reply{Answer::refused, IBV_WC_REM_OP_ERR, 0, 0, false} : dropped();
@@ -319,22 +326,24 @@ class Delivery {
   const ibv_sge* receive_sge_ = nullptr;
   uint32_t receive_count_ = 0;
   bool by_kernel_ = false;
+  const uint8_t* next_ = nullptr;  // the receive after the one taken
 };
 
 }  // namespace
 
-uint8_t* receive_slot(const Site& site, const QpShared& qp, uint32_t position) {
-  uint32_t size = qp.rq_size, sges = qp.rq_max_sge;
+uint8_t* receive_slot(const Site& site, const QpShared& qp, uint32_t position,
+                      uint32_t* most_sges) {
+  const uint32_t size = fetch_once(qp.rq_size), sges = fetch_once(qp.rq_max_sge);
   if (size == 0 || (size & (size - 1)) || size > max_ring || sges > max_sge) return nullptr;
   uint64_t stride = recv_stride(sges);
-  uint8_t* ring = site.at<uint8_t>(qp.rq_offset, size * stride);
+  uint8_t* ring = site.at<uint8_t>(fetch_once(qp.rq_offset), size * stride);
+  if (most_sges) *most_sges = sges;
   return ring ? ring + (position & (size - 1)) * stride : nullptr;
 }
 
 Reply deliver(Host& host, Site& site, uint32_t qp_num, const Message& message) {
   QpShared& qp = site.segment->qp[index_of(qp_num)];
-  if (qp.qp_num.load(std::memory_order_acquire) != qp_num ||
-      !lock(qp.inbound, site.holder, site.gone, site.self ? 0 : peer_lock_ms))
+  if (qp.qp_num.load(std::memory_order_acquire) != qp_num || !enter(qp.inbound, site))
     return dropped();
   Reply reply = dropped();
   uint32_t state = qp.state.load(std::memory_order_relaxed);

@@ -50,7 +50,8 @@ void fail_qp(Site& site, QpShared& qp, ibv_event_type event);
 void flush_receives(Site& site, QpShared& qp);
 
 // The slot of a receive ring, or nullptr if its geometry can't be true.
-uint8_t* receive_slot(const Site& site, const QpShared& qp, uint32_t position);
+uint8_t* receive_slot(const Site& site, const QpShared& qp, uint32_t position,
+                      uint32_t* most_sges = nullptr);
 
 // The wait that a NAK's timer code asks for (InfiniBand Vol. 1, table 45).
 uint64_t rnr_timer_ns(uint32_t code);

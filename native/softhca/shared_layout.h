@@ -17,7 +17,7 @@
 
 namespace softhca {
 
-constexpr uint32_t layout_version = 1;
+constexpr uint32_t layout_version = 2;
 constexpr uint64_t segment_magic = 0x5641445543544841ull;
 
 // A completion as it lies in a ring; the order of fields saves space.
@@ -32,8 +32,11 @@ struct Cqe {
   uint32_t qp_num;
   uint32_t src_qp;
   uint32_t wc_flags;
-  uint32_t position;  // of a send: its place in the send queue, counted from 1
-  uint32_t reserved;
+  // Of a send, its place in the send queue; of a receive, the attempt that took it; from 1.
+  uint32_t position;
+  // The completion's number in its queue, counted from 1; stored last. The owner polls on it, so
+  // that one cache line brings the news and the completion.
+  uint32_t sequence;
   uint16_t slid;
   uint8_t sl;
   uint8_t solicited;
@@ -46,7 +49,6 @@ struct alignas(64) CqShared {
   uint32_t context;
   uint64_t ring_offset;
   uint32_t ring_size;  // a power of two
-  uint32_t capacity;   // what the program was promised
   uint32_t timestamps;
   uint32_t channel_fd;
   uint64_t channel_id;  // 0: no channel
@@ -101,6 +103,7 @@ struct alignas(64) QpShared {
   alignas(64) std::atomic<uint32_t> rq_head;  // owner adds
   alignas(64) std::atomic<uint32_t> rq_tail;  // the holder of `inbound` takes
   uint32_t rq_head_seen;                      // by those: saves them the owner's cache line
+  uint32_t attempts;                          // to take a receive, so far
   TakenWqe taken;
 };
 

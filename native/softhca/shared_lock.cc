@@ -44,11 +44,4 @@ bool reclaim(SharedLock& lock, uint16_t dead_holder) {
   return lock.word.compare_exchange_strong(word, released(word), std::memory_order_seq_cst);
 }
 
-void wait_for_release(const SharedLock& lock) {
-  uint64_t seen = lock.word.load(std::memory_order_seq_cst);
-  if ((seen & lock_holder_mask) == 0) return;
-  Backoff backoff;
-  while (lock.word.load(std::memory_order_acquire) == seen) backoff.pause();
-}
-
 }  // namespace softhca

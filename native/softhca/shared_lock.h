@@ -26,7 +26,4 @@ void unlock(SharedLock& lock);
 // Frees a lock that a dead holder left behind. True if it was held by that holder.
 bool reclaim(SharedLock& lock, uint16_t dead_holder);
 
-// Returns when whoever was inside at the time of the call has left.
-void wait_for_release(const SharedLock& lock);
-
 }  // namespace softhca

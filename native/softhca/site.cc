@@ -2,6 +2,7 @@
 #include "softhca/site.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -11,13 +12,49 @@
 #include <cstdio>
 #include <cstring>
 
+#include "softhca/spin.h"
+
 namespace softhca {
 
-void raise_eventfd(int fd) {
-  uint64_t one = 1;
+namespace {
+
+constexpr uint32_t peer_wait_ms = 1000;
+constexpr uint64_t stopped_holder_ms = 5000;
+
+// Frees our own lock if its holder can't.
+void evict(SharedLock& lock, uint64_t seen, const Site& self, uint64_t since_ns) {
+  const auto holder = uint16_t(seen & lock_holder_mask);
+  if (self.holder_lives(holder) && now_ns() - since_ns < stopped_holder_ms * 1000000) return;
+  lock.word.compare_exchange_strong(seen, released(seen), std::memory_order_seq_cst);
+}
+
+}  // namespace
+
+bool enter(SharedLock& shared, const Site& site) {
+  if (try_lock(shared, site.holder)) return true;
+  if (!site.self) return lock(shared, site.holder, site.gone, peer_wait_ms);
+  const uint64_t since = now_ns();
+  for (Backoff backoff; !try_lock(shared, site.holder); backoff.pause())
+    if (backoff.long_wait()) evict(shared, shared.word.load(), site, since);
+  return true;
+}
+
+void await_exit(SharedLock& shared, const Site& self) {
+  const uint64_t seen = shared.word.load(std::memory_order_seq_cst);
+  if ((seen & lock_holder_mask) == 0) return;
+  const uint64_t since = now_ns();
+  for (Backoff backoff; shared.word.load(std::memory_order_acquire) == seen; backoff.pause())
+    if (backoff.long_wait()) evict(shared, seen, self, since);
+}
+
+void raise_eventfd(int fd, uint32_t times) {
+  // A peer may have filled the counter, and then the write would block.
+  pollfd room{fd, POLLOUT, 0};
+  if (poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT)) return;
+  uint64_t count = times;
   ssize_t n;
   do {
-    n = write(fd, &one, sizeof one);
+    n = write(fd, &count, sizeof count);
   } while (n < 0 && errno == EINTR);
 }
 
@@ -29,7 +66,7 @@ bool is_eventfd(int fd) {
 
 Site::~Site() {
   for (auto& [id, fd] : signal_fds_)
-    if (fd >= 0) close(fd);
+    if (fd >= 0 && !self) close(fd);
   for (auto& [id, mapping] : mappings_)
     if (mapping.base) munmap(mapping.base, mapping.bytes);
   if (self) return;
@@ -46,9 +83,23 @@ int Site::fetch_descriptor(uint32_t fd) {
   return int(syscall(SYS_pidfd_getfd, pidfd_, int(fd), 0));
 }
 
+void Site::announce(int fd, uint64_t id) {
+  std::lock_guard guard(mutex_);
+  signal_fds_[id] = fd;
+}
+
+void Site::withdraw(uint64_t id) {
+  std::lock_guard guard(mutex_);
+  signal_fds_.erase(id);
+}
+
 bool Site::signal(uint32_t fd, uint64_t id) {
   if (self) {
-    raise_eventfd(int(fd));
+    // By what was announced: the number in shared memory could be that of any file of ours.
+    std::lock_guard guard(mutex_);
+    auto known = signal_fds_.find(id);
+    if (known == signal_fds_.end()) return false;
+    raise_eventfd(known->second);
     return true;
   }
   if (last_signal_id_.load(std::memory_order_acquire) == id) {

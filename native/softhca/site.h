@@ -12,6 +12,12 @@
 
 namespace softhca {
 
+// Reads once what a peer may change at any time: what was checked is what is used.
+template <typename T>
+T fetch_once(const T& shared) {
+  return __atomic_load_n(&shared, __ATOMIC_RELAXED);
+}
+
 struct Mapping {
   uint8_t* base = nullptr;  // nullptr: it can't be mapped, and won't be tried again
   uint64_t bytes = 0;
@@ -30,6 +36,8 @@ class Site {
   pid_t pid = 0;
   uint16_t holder = 0;  // how this process signs that site's locks
   bool self = false;
+  // Of our own site: who may hold its locks, a bit for each.
+  std::unique_ptr<std::atomic<uint64_t>[]> holders;
   int doorbell = -1;    // wakes the owner's agent
   int connection = -1;  // ends when the owner ends
   std::atomic<bool> gone{false};
@@ -41,6 +49,14 @@ class Site {
         offset > segment_bytes - bytes)
       return nullptr;
     return reinterpret_cast<T*>(reinterpret_cast<uint8_t*>(segment) + offset);
+  }
+
+  // Our own site: the descriptors that signal() may raise, for as long as they are open.
+  void announce(int fd, uint64_t id);
+  void withdraw(uint64_t id);
+  bool holder_lives(uint16_t who) const {
+    return who == owner_holder ||
+           (holders[who / 64].load(std::memory_order_relaxed) >> who % 64 & 1) != 0;
   }
 
   // Adds one to the owner's eventfd `fd`. `id` says which descriptor is meant, because numbers are
@@ -67,7 +83,14 @@ class Site {
   int fetch_descriptor(uint32_t fd);
 };
 
-void raise_eventfd(int fd);
+// Takes a lock of the site as its holder. A peer's: false if that ends or doesn't let go in a
+// second. Our own: always; from a holder that doesn't exist at once, from one that stopped after
+// some seconds, because no peer may keep this process from going on.
+bool enter(SharedLock& lock, const Site& site);
+// Waits as enter() does until whoever is inside one of our locks has left.
+void await_exit(SharedLock& lock, const Site& self);
+
+void raise_eventfd(int fd, uint32_t times = 1);
 bool is_eventfd(int fd);
 
 }  // namespace softhca

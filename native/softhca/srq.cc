@@ -15,10 +15,16 @@ uint32_t power_of_two(uint32_t count) {
   return size;
 }
 
-uint8_t* ring_of(const Site& site, const SrqShared& srq) {
-  uint32_t size = srq.ring_size, sges = srq.max_sge;
-  if (size == 0 || (size & (size - 1)) || size > max_ring || sges > max_sge) return nullptr;
-  return site.at<uint8_t>(srq.ring_offset, uint64_t(size) * recv_stride(sges));
+// The ring of any site's queue, if it can be true.
+struct Ring {
+  uint8_t* base;
+  uint32_t size, sges;
+};
+Ring ring_of(const Site& site, const SrqShared& srq) {
+  const uint32_t size = fetch_once(srq.ring_size), sges = fetch_once(srq.max_sge);
+  if (size == 0 || (size & (size - 1)) || size > max_ring || sges > max_sge) return {};
+  return {site.at<uint8_t>(fetch_once(srq.ring_offset), uint64_t(size) * recv_stride(sges)), size,
+          sges};
 }
 
 ibv_srq* make_srq(ibv_context* context, ibv_pd* pd, ibv_srq_attr* attr, void* srq_context,
@@ -60,6 +66,9 @@ ibv_srq* make_srq(ibv_context* context, ibv_pd* pd, ibv_srq_attr* attr, void* sr
   srq->index = uint32_t(index);
   srq->number = make_number(host.slot(), uint32_t(index));
   srq->max_wr = size;
+  srq->max_sge = sges;
+  srq->ring_offset = ring;
+  srq->ring = host.site().at<uint8_t>(ring, uint64_t(size) * recv_stride(sges));
   srq->cq = cq ? CompletionQueue::of(cq) : nullptr;
   srq->xrcd = xrcd ? XrcDomain::of(xrcd) : nullptr;
   srq->verbs.context = context;
@@ -119,7 +128,7 @@ int modify_srq(ibv_srq* verbs, ibv_srq_attr* attr, int mask) {
 int query_srq(ibv_srq* verbs, ibv_srq_attr* attr) {
   auto* srq = SharedReceiveQueue::of(verbs);
   if (!srq->live || !srq->host->usable()) return EINVAL;
-  *attr = {srq->max_wr, srq->shared->max_sge, srq->shared->limit.load()};
+  *attr = {srq->max_wr, srq->max_sge, srq->shared->limit.load()};
   return 0;
 }
 
@@ -132,13 +141,13 @@ int destroy_srq(ibv_srq* verbs) {
     std::lock_guard guard(host.objects);
     srq->live = false;
     host.srqs[srq->index] = nullptr;
-    lock(srq->shared->consumers, owner_holder, host.site().gone, 0);
+    enter(srq->shared->consumers, host.site());
     srq->shared->number.store(0);
     unlock(srq->shared->consumers);
   }
   wait_for_acks(verbs, srq->async_taken);
   std::lock_guard guard(host.objects);
-  host.release(srq->shared->ring_offset);
+  host.release(srq->ring_offset);
   host.srq_indices.give(srq->index);
   ProtectionDomain::of(verbs->pd)->users.fetch_sub(1);
   if (srq->cq) srq->cq->users.fetch_sub(1);
@@ -162,22 +171,20 @@ int post_srq_recv(ibv_srq* verbs, ibv_recv_wr* wr, ibv_recv_wr** bad) {
     return EINVAL;
   }
   SrqShared& shared = *srq->shared;
-  uint8_t* ring = ring_of(srq->host->site(), shared);
   std::lock_guard guard(srq->producer);
   for (; wr; wr = wr->next) {
     uint32_t head = shared.head.load(std::memory_order_relaxed);
     int error = 0;
-    if (!ring || wr->num_sge < 0 || uint32_t(wr->num_sge) > shared.max_sge) {
+    if (wr->num_sge < 0 || uint32_t(wr->num_sge) > srq->max_sge) {
       error = EINVAL;
-    } else if (head - shared.tail.load(std::memory_order_acquire) >= shared.ring_size) {
+    } else if (head - shared.tail.load(std::memory_order_acquire) >= srq->max_wr) {
       error = ENOMEM;
     }
     if (error) {
       *bad = wr;
       return error;
     }
-    write_receive(ring + uint64_t(head & (shared.ring_size - 1)) * recv_stride(shared.max_sge),
-                  *wr);
+    write_receive(srq->ring + uint64_t(head & (srq->max_wr - 1)) * recv_stride(srq->max_sge), *wr);
     shared.head.store(head + 1, std::memory_order_release);
   }
   return 0;
@@ -185,26 +192,28 @@ int post_srq_recv(ibv_srq* verbs, ibv_recv_wr* wr, ibv_recv_wr** bad) {
 
 int get_srq_num(ibv_srq* verbs, uint32_t* number) {
   auto* srq = SharedReceiveQueue::of(verbs);
-  if (!srq->live || srq->shared->type != IBV_SRQT_XRC) return EINVAL;
+  if (!srq->live || srq->xrcd == nullptr) return EINVAL;
   *number = srq->number;
   return 0;
 }
 
 bool take_shared_receive(Site& site, SrqShared& srq, TakenWqe* taken) {
-  if (!lock(srq.consumers, site.holder, site.gone, site.self ? 0 : 1000)) return false;
-  uint8_t* ring = ring_of(site, srq);
+  if (!enter(srq.consumers, site)) return false;
+  const Ring ring = ring_of(site, srq);
   uint32_t tail = srq.tail.load(std::memory_order_relaxed);
   uint32_t waiting = srq.head.load(std::memory_order_acquire) - tail;
   uint32_t number = srq.number.load(std::memory_order_relaxed);
-  if (!ring || number == 0 || waiting == 0 || waiting > srq.ring_size) {
+  if (!ring.base || number == 0 || waiting == 0 || waiting > ring.size) {
     unlock(srq.consumers);
     return false;
   }
-  auto* wqe = reinterpret_cast<RecvWqe*>(ring + uint64_t(tail & (srq.ring_size - 1)) *
-                                                    recv_stride(srq.max_sge));
+  auto* wqe = reinterpret_cast<RecvWqe*>(ring.base +
+                                         uint64_t(tail & (ring.size - 1)) * recv_stride(ring.sges));
+  uint32_t sges = fetch_once(wqe->num_sge);
+  if (sges > ring.sges) sges = 0;
   taken->wr_id = wqe->wr_id;
-  taken->num_sge = wqe->num_sge <= srq.max_sge ? wqe->num_sge : 0;
-  memcpy(taken->sge, wqe->sge, taken->num_sge * sizeof(ibv_sge));
+  taken->num_sge = sges;
+  memcpy(taken->sge, wqe->sge, sges * sizeof(ibv_sge));
   taken->present = taken_shared;
   srq.tail.store(tail + 1, std::memory_order_release);
   // InfiniBand Vol. 1, 10.2.9.3: once, when the count falls below the limit, which is then
@@ -224,10 +233,12 @@ void return_taken(QpShared& qp, SharedReceiveQueue* srq) {
     qp.rq_tail.fetch_sub(1);
     return;
   }
-  TakenWqe taken = qp.taken;
+  ibv_sge list[max_sge];
+  const uint32_t sges = fetch_once(qp.taken.num_sge);
   qp.taken.present = taken_none;
-  if (!srq || taken.num_sge > srq->shared->max_sge) return;
-  ibv_recv_wr wr{taken.wr_id, nullptr, taken.sge, int(taken.num_sge)};
+  if (!srq || sges > srq->max_sge) return;
+  memcpy(list, qp.taken.sge, sges * sizeof(ibv_sge));
+  ibv_recv_wr wr{qp.taken.wr_id, nullptr, list, int(sges)};
   ibv_recv_wr* bad;
   post_srq_recv(&srq->verbs, &wr, &bad);
 }

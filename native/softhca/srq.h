@@ -20,7 +20,11 @@ struct SharedReceiveQueue {
   uint32_t number;
   std::atomic<uint32_t> users;
   std::atomic<uint32_t> async_taken;
-  uint32_t max_wr;
+  // The private copies are the ones believed:
+  uint32_t max_wr;  // the ring's size
+  uint32_t max_sge;
+  uint8_t* ring;
+  uint64_t ring_offset;
   SpinLock producer;
   CompletionQueue* cq;
   XrcDomain* xrcd;
