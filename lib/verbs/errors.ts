@@ -51,8 +51,9 @@ interface Remedy {
   readonly text: string;
 }
 
+// ENOTSUP is Node's name for EOPNOTSUPP: Linux has one number for both.
 const GENERAL: Readonly<Record<string, Remedy>> = {
-  EOPNOTSUPP: {
+  ENOTSUP: {
     code: 'ERR_VERBS_UNSUPPORTED',
     text: 'this provider or device does not offer it; see `viaduct devices` for what it has',
   },

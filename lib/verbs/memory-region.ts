@@ -29,10 +29,7 @@ const REREG = { translation: 1, pd: 2, access: 4 } as const;
 
 /** The bytes of registrable memory; checked, so that the device never gets memory that may go away. */
 function bytesOf(call: string, memory: Registrable): Uint8Array {
-  const view = ArrayBuffer.isView(memory)
-    ? new Uint8Array(memory.buffer, memory.byteOffset, memory.byteLength)
-    : new Uint8Array(memory);
-  const { buffer } = view;
+  const buffer = ArrayBuffer.isView(memory) ? memory.buffer : memory;
   // Resizable memory is unmapped where it shrinks, under the device and under peers that read it.
   if ('resizable' in buffer && buffer.resizable === true) {
     throw new VerbsError(
@@ -41,13 +38,16 @@ function bytesOf(call: string, memory: Registrable): Uint8Array {
       { call },
     );
   }
-  if (view.length === 0) {
+  if (memory.byteLength === 0) {
     throw new VerbsError(
       'ERR_VERBS_MEMORY',
       `${call}: this memory has no bytes: it is empty, or was detached by a transfer`,
       { call },
     );
   }
+  const view = ArrayBuffer.isView(memory)
+    ? new Uint8Array(buffer, memory.byteOffset, memory.byteLength)
+    : new Uint8Array(buffer);
   return view;
 }
 

@@ -30,7 +30,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EINVAL:
     'the queue pair is in the wrong state (sends need RTS, receives INIT), or the request is not of its kind',
   ERANGE: 'these slots are not in this ring, or the ring is of another kind',
-  EOPNOTSUPP:
+  ENOTSUP:
     'this opcode is not among those that the queue pair was made for (sendOps of pd.createQp), or not of its type',
 };
 
@@ -50,7 +50,7 @@ export function checkPosted(
   if (name === 'EBADF') throw new ClosedError(what, call);
   const text = own?.text ?? REMEDIES[name] ?? 'the device refused it';
   throw new VerbsError(
-    own?.code ?? (name === 'EOPNOTSUPP' ? 'ERR_VERBS_UNSUPPORTED' : 'ERR_VERBS_POST'),
+    own?.code ?? (name === 'ENOTSUP' ? 'ERR_VERBS_UNSUPPORTED' : 'ERR_VERBS_POST'),
     `${call}: work request ${posted} of ${count} could not be posted (${name}): ${text}; ` +
       `the ${posted} before it are posted`,
     {

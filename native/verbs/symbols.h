@@ -1,6 +1,10 @@
 // The functions of libibverbs that a provider exports and the addon calls, each name once.
 #pragma once
 
+#if !__has_include(<infiniband/verbs.h>)
+#error \
+    "the headers of libibverbs are missing: install libibverbs-dev (Debian) or rdma-core-devel (Fedora)"
+#endif
 #include <infiniband/verbs.h>
 
 // The header covers these names with macros for old binaries; the functions beneath are meant here.

@@ -6,6 +6,15 @@ import { init, VirtualMachine, ViaductError } from 'viaduct';
 import { Aperture, ApertureError, type Block } from 'viaduct/aperture';
 import { runJob, type JobResult } from 'viaduct/job';
 import { ANY_SOURCE, ANY_TAG, type Communicator, MpiError, Request, Status } from 'viaduct/mpi';
+import {
+  type CompletionError,
+  type Endpoint,
+  openDevice,
+  SIGNALED,
+  type WorkCompletion,
+  UnsupportedError,
+  VerbsError,
+} from 'viaduct/verbs';
 import { VmError } from 'viaduct/vm';
 
 /** Compiles if the value is of that type and of no wider one. */
@@ -78,4 +87,54 @@ export async function jobs(): Promise<void> {
 export function codeOf(error: MpiError | ApertureError | VmError): string {
   const root: ViaductError = error;
   return root.code;
+}
+
+export async function verbs(): Promise<void> {
+  using device = openDevice('softhca0', { provider: 'softhca' });
+  // @ts-expect-error no such provider
+  openDevice('softhca0', { provider: 'hardware' });
+  const pd = device.allocPd();
+  const region = pd.registerMemory(new Float64Array(8), ['local-write', 'remote-write']);
+  is<typeof region.address, bigint>(true);
+  is<typeof region.rkey, number>(true);
+  // @ts-expect-error no such access
+  pd.registerMemory(new Uint8Array(8), ['write']);
+  const cq = device.createCq(64);
+  const qp = pd.createQp({ type: 'RC', sendCq: cq, maxInlineBytes: 64 });
+  // @ts-expect-error no such type
+  pd.createQp({ type: 'RD', sendCq: cq });
+  qp.connect(JSON.parse(JSON.stringify(qp.endpoint())) as Endpoint);
+  qp.postRecv({ id: 1, sge: region.slice(0, 8) });
+  qp.postSend({
+    opcode: 'rdma-write',
+    sge: region.slice(),
+    remote: region.remote(),
+    signaled: true,
+  });
+  // @ts-expect-error an opcode is needed
+  qp.postSend({ sge: region.slice() });
+  // @ts-expect-error addresses are bigint
+  qp.postSend({ opcode: 'rdma-read', remote: { address: 5, rkey: 1 } });
+  const requests = qp.sendRing(4);
+  requests.rdmaWrite(
+    0,
+    1,
+    region,
+    0,
+    8,
+    region.addressLow,
+    region.addressHigh,
+    region.rkey,
+    SIGNALED,
+  );
+  qp.post(requests, 0, 1);
+  for await (const completion of cq) {
+    is<typeof completion, WorkCompletion>(true);
+    is<typeof completion.immediate, number | undefined>(true);
+    is<typeof completion.error, CompletionError | undefined>(true);
+  }
+  const unsupported: VerbsError = new UnsupportedError('ERR_VERBS_UNSUPPORTED', 'text');
+  is<typeof unsupported.verb, string | undefined>(true);
+  // @ts-expect-error states are read by query() and changed by modify()
+  qp.state = 'RTS';
 }

@@ -1,0 +1,181 @@
+/** Memory: what JavaScript does with it while the device knows it. */
+import { spawnSync } from 'node:child_process';
+
+import t from 'tap';
+
+import { next, open, pair } from './pair.js';
+
+/** What sending it to another thread does to it here. */
+function giveAway(view: Uint8Array): void {
+  structuredClone(view, { transfer: [view.buffer as ArrayBuffer] });
+}
+
+t.test('memory that was transferred since is refused when posted', (t) => {
+  const { a, b } = pair(t);
+  const request = {
+    opcode: 'rdma-write',
+    sge: a.region.slice(0, 8),
+    remote: b.region.remote(),
+  } as const;
+  giveAway(a.bytes);
+  t.throws(() => a.qp.postSend(request), {
+    code: 'ERR_VERBS_MEMORY',
+    message: /transferred or detached/,
+  });
+  b.qp.postRecv({ sge: b.region.slice() });
+  giveAway(b.bytes);
+  t.throws(() => b.qp.postRecv({ sge: b.region.slice() }), { code: 'ERR_VERBS_MEMORY' });
+  a.region.close();
+  t.end();
+});
+
+t.test('a detached view is not registered, and neither is one that can shrink', (t) => {
+  const pd = open(t).allocPd();
+  const gone = new Uint8Array(8);
+  giveAway(gone);
+  t.throws(() => pd.registerMemory(gone), { code: 'ERR_VERBS_MEMORY', message: /detached/ });
+  const resizable = Reflect.construct(ArrayBuffer, [8, { maxByteLength: 16 }]) as ArrayBuffer;
+  t.throws(() => pd.registerMemory(resizable), { code: 'ERR_VERBS_MEMORY', message: /shrink/ });
+  t.end();
+});
+
+t.test('shared memory between threads is registered as any other', async (t) => {
+  const { a, b } = pair(t);
+  const shared = new Uint8Array(new SharedArrayBuffer(64)).fill(8);
+  const region = a.pd.registerMemory(shared);
+  a.qp.postSend({
+    opcode: 'rdma-write',
+    sge: region.slice(),
+    remote: b.region.remote(),
+    signaled: true,
+  });
+  (await next(a)).check();
+  t.same(b.bytes.slice(0, 64), shared);
+});
+
+t.test("the neighbours of a small Buffer in Node's pool are out of the peer's reach", async (t) => {
+  const { a, b } = pair(t);
+  const small = Buffer.from('secret');
+  t.not(small.byteLength, small.buffer.byteLength, 'it is in the pool');
+  const region = b.pd.registerMemory(small, ['local-write', 'remote-read', 'remote-write']);
+  const read = (offset: number, length: number): void =>
+    a.qp.postSend({
+      opcode: 'rdma-read',
+      sge: a.region.slice(0, length),
+      remote: region.remote(offset),
+      signaled: true,
+    });
+  read(0, 6);
+  (await next(a)).check();
+  t.equal(Buffer.from(a.bytes.buffer, 0, 6).toString(), 'secret');
+  read(5, 2);
+  t.equal((await next(a)).status, 'REM_ACCESS_ERR');
+});
+
+t.test('allocated memory is zeroed and moves as any other', async (t) => {
+  const { a, b } = pair(t);
+  const region = b.pd.allocateMemory(5000, ['local-write', 'remote-write']);
+  t.equal(region.byteLength, 5000);
+  t.ok(region.view?.every((byte) => byte === 0));
+  a.bytes[0] = 1;
+  a.qp.postSend({
+    opcode: 'rdma-write',
+    sge: a.region.slice(0, 8),
+    remote: region.remote(4992),
+    signaled: true,
+  });
+  (await next(a)).check();
+  t.equal(region.view?.[4992], 1);
+});
+
+/** Runs a program against the package, as a user's; resolves to how it ended. */
+function run(
+  program: string,
+  flags: readonly string[] = [],
+): { status: number | null; text: string } {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [...flags, '--input-type=module', '--eval', program],
+    { encoding: 'utf8', timeout: 60_000 },
+  );
+  return { status, text: stdout + stderr };
+}
+
+const PAIR = `
+  import { openDevice } from 'viaduct/verbs';
+  const device = openDevice('softhca0');
+  const pd = device.allocPd();
+  const cq = device.createCq(256);
+  const qp = pd.createQp({ type: 'RC', sendCq: cq });
+  qp.connect(qp.endpoint());
+`;
+
+t.test('views may be collected while their memory is written', (t) => {
+  const { status, text } = run(
+    `${PAIR}
+    const regions = [];
+    for (let i = 0; i < 200; i++) {
+      regions.push(pd.registerMemory(new Uint8Array(65536), ['local-write', 'remote-write']));
+      const target = regions[Math.floor(regions.length / 2)];
+      qp.postSend({ opcode: 'rdma-write', sge: regions.at(-1).slice(), remote: target.remote(), signaled: true });
+      cq.nextSync({ timeoutMs: 5000 }).check();
+      if (i % 20 === 0) gc();
+      if (i % 3 === 0) regions.shift().close();
+    }
+    console.log('alive');`,
+    ['--expose-gc'],
+  );
+  t.equal(status, 0, text);
+  t.match(text, 'alive');
+  t.end();
+});
+
+t.test('a process may exit with operations in flight', (t) => {
+  const { status, text } = run(
+    `${PAIR}
+    const region = pd.registerMemory(new Uint8Array(1 << 20), ['local-write', 'remote-write']);
+    for (let i = 0; i < 60; i++) qp.postSend({ opcode: 'rdma-write', sge: region.slice(), remote: region.remote() });
+    cq.next().catch(() => {});
+    setTimeout(() => process.exit(7), 10);`,
+  );
+  t.equal(status, 7, text);
+  t.end();
+});
+
+t.test('a process that waits for nothing ends by itself', (t) => {
+  const { status, text } = run(
+    `${PAIR}
+    await cq.next({ timeoutMs: 5 }).catch((error) => console.log(error.code));`,
+  );
+  t.equal(status, 0, text);
+  t.match(text, 'ERR_VERBS_TIMEOUT');
+  t.end();
+});
+
+t.test('threads use the device side by side, and one may be ended at work', (t) => {
+  const { status, text } = run(
+    `import { Worker } from 'node:worker_threads';
+    const program = ${JSON.stringify(`(async () => {
+      const { openDevice } = await import('viaduct/verbs');
+      const { parentPort } = await import('node:worker_threads');
+      const device = openDevice('softhca0');
+      const pd = device.allocPd();
+      const cq = device.createCq(64);
+      const qp = pd.createQp({ type: 'RC', sendCq: cq });
+      qp.connect(qp.endpoint());
+      const region = pd.registerMemory(new Uint8Array(4096), ['local-write', 'remote-write']);
+      for (let i = 0; ; i++) {
+        qp.postSend({ opcode: 'rdma-write', sge: region.slice(0, 8), remote: region.remote(64), signaled: true });
+        cq.nextSync({ timeoutMs: 5000 }).check();
+        if (i === 1000) parentPort.postMessage('ready');
+      }
+    })()`)};
+    const workers = [1, 2].map(() => new Worker(program, { eval: true }));
+    await Promise.all(workers.map((worker) => new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))));
+    await Promise.all(workers.map((worker) => worker.terminate()));
+    console.log('both ended');`,
+  );
+  t.equal(status, 0, text);
+  t.match(text, 'both ended');
+  t.end();
+});
