@@ -4,6 +4,7 @@
 
 #include <cassert>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 #include "softhca/cq_ex.h"
@@ -46,8 +47,9 @@ bool push_completion(Site& site, uint32_t index, Cqe cqe) {
   }
   bool solicited = cqe.solicited || cqe.status != IBV_WC_SUCCESS;
   Cqe& slot = ring[head & (size - 1)];
-  cqe.sequence = head;  // not yet
-  slot = cqe;
+  // All but the number, which the owner reads meanwhile.
+  std::memcpy(&slot, &cqe, offsetof(Cqe, sequence));
+  std::memcpy(&slot.slid, &cqe.slid, sizeof(Cqe) - offsetof(Cqe, slid));
   __atomic_store_n(&slot.sequence, head + 1, __ATOMIC_RELEASE);
   bool raise = false;
   const uint32_t fd = cq.channel_fd;

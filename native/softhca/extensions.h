@@ -12,6 +12,8 @@
 extern "C" {
 #endif
 
+/* NOLINTBEGIN(readability-identifier-naming): names of a C interface */
+
 /* How the data of a queue pair's requests travels. */
 enum viaduct_path {
   VIADUCT_PATH_NONE = 0,     /* it doesn't; the reason says why */
@@ -57,6 +59,8 @@ struct viaduct_qp_path {
   uint64_t copied_operations; /* by the kernel's copy */
   uint64_t copied_bytes;
 };
+
+/* NOLINTEND(readability-identifier-naming) */
 
 /*
  * Says which path the data of `qp`'s requests takes at present, from what the peer has registered.

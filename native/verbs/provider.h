@@ -16,6 +16,7 @@ class Provider {
   static std::shared_ptr<const Provider> load(const std::string& path, std::string& problem);
 
   // Null: the provider doesn't have the function.
+  // NOLINTNEXTLINE(bugprone-macro-parentheses): a name that is declared can't stand in parentheses
 #define VIADUCT_POINTER(name) decltype(::name)* name = nullptr;
   VIADUCT_VERBS_REQUIRED(VIADUCT_POINTER)
   VIADUCT_VERBS_OPTIONAL(VIADUCT_POINTER)

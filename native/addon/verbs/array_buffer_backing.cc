@@ -15,7 +15,7 @@ namespace {
 // crashing later.
 v8::Local<v8::Value> local_from(napi_value value) {
   v8::Local<v8::Value> local;
-  static_assert(sizeof local == sizeof value);
+  static_assert(sizeof(v8::Local<v8::Value>) == sizeof(napi_value));
   std::memcpy(static_cast<void*>(&local), &value, sizeof local);
   return local;
 }

@@ -93,6 +93,10 @@ TEST(Vanished, a_send_cut_short_leaves_a_shared_receive_for_the_next) {
 }
 
 TEST(Vanished, memory_of_the_other_side_is_a_remote_error) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP()
+      << "the fault comes in ThreadSanitizer's own code, which then never lets its lock go";
+#endif
   for (ibv_wr_opcode opcode : opcodes) {
     Pair pair;
     Vanishing gone(pair.b);
