@@ -1,6 +1,6 @@
-/* What nothing can be faster than, on this machine: handing a cache line from one process to another,
- * memcpy between shared mappings, and the kernel's copy between processes. One line of JSON a sample:
- * nanoseconds one way, and MB/s of 10^6 bytes at 1 MiB. */
+/* What nothing can be faster than, on this machine: handing a cache line from one process to
+ * another, memcpy between shared mappings, and the kernel's copy between processes. One line of
+ * JSON a sample: nanoseconds one way, and MB/s of 10^6 bytes at 1 MiB. */
 #define _GNU_SOURCE
 #include <sched.h>
 #include <signal.h>

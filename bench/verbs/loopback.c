@@ -58,10 +58,8 @@ static void set_up(void) {
   struct ibv_pd* pd = ibv_alloc_pd(context);
   cq = ibv_create_cq(context, 256, NULL, NULL, 0);
   if (!pd || !cq) fail("ibv_create_cq");
-  struct ibv_qp_init_attr init = {.send_cq = cq,
-                                  .recv_cq = cq,
-                                  .cap = {128, 1, 1, 1, 0},
-                                  .qp_type = IBV_QPT_RC};
+  struct ibv_qp_init_attr init = {
+      .send_cq = cq, .recv_cq = cq, .cap = {128, 1, 1, 1, 0}, .qp_type = IBV_QPT_RC};
   qp = ibv_create_qp(pd, &init);
   if (!qp) fail("ibv_create_qp");
   struct ibv_port_attr port;

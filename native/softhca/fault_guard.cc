@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <mutex>
 
+#ifdef __x86_64__
+
 // The stack pointer to return to, nullptr outside of guarded(). Initial-exec: a handler may not
 // call the allocator that other models may call. Not static: the assembly below names it.
 extern "C" {
@@ -154,3 +156,21 @@ bool guarded(void (*work)(void*), void* argument, void** address) {
 }
 
 }  // namespace softhca
+
+#else
+
+// Not written for this processor yet: memory that goes away while it is registered ends the
+// program.
+namespace softhca {
+
+void watch_faults() {}
+
+bool guarded(void (*work)(void*), void* argument, void** address) {
+  *address = nullptr;
+  work(argument);
+  return true;
+}
+
+}  // namespace softhca
+
+#endif

@@ -9,7 +9,7 @@
 //
 // A program that installs a handler of its own later takes ours out of service until the next
 // registration, which puts it before that one; in between such a fault is the program's, as that of
-// any wild pointer.
+// any wild pointer. On x86-64 only.
 #pragma once
 
 #include <type_traits>
