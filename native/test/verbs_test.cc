@@ -9,6 +9,11 @@
 #include "verbs/provider.h"
 #include "verbs/rings.h"
 
+// The build says where the software HCA is; without it, the loader's search finds one.
+#ifndef SOFTWARE_HCA
+#define SOFTWARE_HCA "libviaduct-softhca.so"
+#endif
+
 namespace viaduct::verbs {
 namespace {
 
@@ -25,9 +30,9 @@ TEST(Provider, AnotherLibraryIsNone) {
 }
 
 struct FakeBacking final : Backing {
-  explicit FakeBacking(const bool& attached) : attached_(attached) {}
-  bool attached() const override { return attached_; }
-  const bool& attached_;
+  explicit FakeBacking(const bool& is_attached) : is_attached(is_attached) {}
+  bool attached() const override { return is_attached; }
+  const bool& is_attached;
 };
 
 class Rings : public ::testing::Test {

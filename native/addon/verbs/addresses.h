@@ -1,3 +1,4 @@
+// GIDs and address vectors to and from JavaScript.
 #pragma once
 
 #include <napi.h>

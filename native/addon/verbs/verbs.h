@@ -1,3 +1,4 @@
+// The verbs functions of the addon: those of lib/verbs/native.ts.
 #pragma once
 
 #include <napi.h>
