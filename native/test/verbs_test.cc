@@ -164,6 +164,11 @@ TEST_F(Rings, ABindThatNamesNoWindowIsRefused) {
   EXPECT_EQ(post_send(objects, *qp, *ring, 0, 1).error, post_stale_object);
 }
 
+TEST_F(Rings, AnOpcodeThatTakesAPointerIsRefused) {
+  write(0).opcode = IBV_WR_TSO;
+  EXPECT_EQ(post_send(objects, *qp, *ring, 0, 1).error, EOPNOTSUPP);
+}
+
 TEST_F(Rings, SlotsOutsideAreNone) {
   EXPECT_TRUE(ring->holds(0, 4));
   EXPECT_FALSE(ring->holds(1, 4));

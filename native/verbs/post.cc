@@ -2,6 +2,7 @@
 #include <endian.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "verbs/rings.h"
 
@@ -78,6 +79,9 @@ ibv_mw_bind_info bind_info(const SendDescriptor& descriptor, const Region& regio
   return {region.verbs, descriptor.remote_addr, descriptor.compare_add, descriptor.remote_qkey};
 }
 
+// Later opcodes (TSO, the drivers' own) take pointers, which a descriptor has no place for.
+bool is_known(uint32_t opcode) { return opcode <= IBV_WR_SEND_WITH_INV; }
+
 bool invalidates(uint32_t opcode) {
   return opcode == IBV_WR_SEND_WITH_INV || opcode == IBV_WR_LOCAL_INV;
 }
@@ -135,6 +139,8 @@ Posted post_chains(const Objects& objects, const QueuePair& qp, const Ring& ring
       Named named;
       if (!slot.fits(ring)) {
         posted.error = post_bad_slot;
+      } else if (!is_known(slot.descriptor.opcode)) {
+        posted.error = EOPNOTSUPP;
       } else if (!slot.is_inline() && !attachment.passes(slot.entries, slot.descriptor.length)) {
         posted.error = post_detached;
       } else if (!resolve(objects, qp, slot.descriptor, named)) {
