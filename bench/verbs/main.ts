@@ -1,5 +1,6 @@
 /** `npm run bench -- verbs`: what the verbs cost, from JavaScript beside C, and on the software HCA beside the floor. */
 import { writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { packageRoot } from '../../lib/addon/index.js';
@@ -80,6 +81,9 @@ const ROWS: readonly Row[] = [
   },
 ];
 
+/** Every sample that a program of ours printed, for the JSON file. */
+const rawSamples: { readonly command: string; readonly lines: readonly Figures[] }[] = [];
+
 async function collect(
   command: string,
   args: readonly string[],
@@ -87,6 +91,7 @@ async function collect(
   env?: NodeJS.ProcessEnv,
 ): Promise<Figures> {
   const lines: Figures[] = [];
+  rawSamples.push({ command: [command, ...args].map((word) => basename(word)).join(' '), lines });
   await runLines(command, command, args, {
     signal,
     ...(env === undefined ? {} : { env }),
@@ -216,6 +221,9 @@ export async function runVerbsBenchmark(
   }
   if (values.json !== undefined) {
     const machine = await describeMachine([]);
-    await writeFile(values.json, `${JSON.stringify({ machine, rounds: measured }, null, 2)}\n`);
+    await writeFile(
+      values.json,
+      `${JSON.stringify({ machine, rounds: measured, rawSamples }, null, 2)}\n`,
+    );
   }
 }
