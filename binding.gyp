@@ -12,6 +12,7 @@
         "native/addon/module.cc",
         "native/addon/aperture.cc",
         "native/addon/link.cc",
+        "native/addon/v8_function.cc",
         "native/addon/verbs/addresses.cc",
         "native/addon/verbs/array_buffer_backing.cc",
         "native/addon/verbs/completion.cc",

@@ -14,6 +14,8 @@ static struct ibv_qp* qp;
 static struct ibv_cq* cq;
 static struct ibv_send_wr requests[BATCH];
 static struct ibv_sge entries[BATCH];
+static char* memory;
+static struct ibv_mr* mr;
 
 static void fail(const char* what) {
   perror(what);
@@ -65,29 +67,31 @@ static void set_up(void) {
   struct ibv_port_attr port;
   if (ibv_query_port(context, 1, &port)) fail("ibv_query_port");
   connect_to_self(port.lid);
-  char* memory = aligned_alloc(4096, 4096);
+  memory = aligned_alloc(4096, 4096);
   if (!memory) fail("aligned_alloc");
   memset(memory, 1, 4096);
-  struct ibv_mr* mr =
-      ibv_reg_mr(pd, memory, 4096, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+  mr = ibv_reg_mr(pd, memory, 4096, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
   if (!mr) fail("ibv_reg_mr");
-  for (int i = 0; i < BATCH; i++) {
-    entries[i] = (struct ibv_sge){(uintptr_t)memory, 8, mr->lkey};
-    requests[i] = (struct ibv_send_wr){.wr_id = (uint64_t)i,
-                                       .next = i + 1 < BATCH ? &requests[i + 1] : NULL,
-                                       .sg_list = &entries[i],
-                                       .num_sge = 1,
-                                       .opcode = IBV_WR_RDMA_WRITE,
-                                       .send_flags = IBV_SEND_SIGNALED};
-    requests[i].wr.rdma.remote_addr = (uintptr_t)memory + 2048;
-    requests[i].wr.rdma.rkey = mr->rkey;
-  }
 }
 
-static void one(struct ibv_send_wr* request, int wanted) {
+// Filling the descriptor is part of what a program pays for each request.
+static void write_request(int slot, struct ibv_send_wr* next) {
+  entries[slot] = (struct ibv_sge){(uintptr_t)memory, 8, mr->lkey};
+  requests[slot] = (struct ibv_send_wr){.wr_id = (uint64_t)slot,
+                                        .next = next,
+                                        .sg_list = &entries[slot],
+                                        .num_sge = 1,
+                                        .opcode = IBV_WR_RDMA_WRITE,
+                                        .send_flags = IBV_SEND_SIGNALED};
+  requests[slot].wr.rdma.remote_addr = (uintptr_t)memory + 2048;
+  requests[slot].wr.rdma.rkey = mr->rkey;
+}
+
+static void write_post_and_poll(int wanted) {
   struct ibv_send_wr* bad;
   struct ibv_wc wcs[BATCH];
-  if (ibv_post_send(qp, request, &bad)) fail("ibv_post_send");
+  for (int i = 0; i < wanted; i++) write_request(i, i + 1 < wanted ? &requests[i + 1] : NULL);
+  if (ibv_post_send(qp, requests, &bad)) fail("ibv_post_send");
   for (int done = 0; done < wanted;) {
     int n = ibv_poll_cq(cq, BATCH, wcs);
     for (int i = 0; i < n; i++) {
@@ -98,16 +102,14 @@ static void one(struct ibv_send_wr* request, int wanted) {
 }
 
 static double single_ns(int rounds) {
-  struct ibv_send_wr request = requests[0];
-  request.next = NULL;
   double started = now_ns();
-  for (int i = 0; i < rounds; i++) one(&request, 1);
+  for (int i = 0; i < rounds; i++) write_post_and_poll(1);
   return (now_ns() - started) / rounds;
 }
 
 static double batch_ns(int rounds) {
   double started = now_ns();
-  for (int i = 0; i < rounds; i++) one(requests, BATCH);
+  for (int i = 0; i < rounds; i++) write_post_and_poll(BATCH);
   return (now_ns() - started) / rounds / BATCH;
 }
 

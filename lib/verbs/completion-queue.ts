@@ -123,7 +123,7 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
    * @returns how many
    */
   pollInto(ring: CompletionRing, most: number = ring.capacity): number {
-    const count = pollCq(this.handle, ring.handle, most);
+    const count = pollCq(this.handle, ring.handle, most >>> 0);
     if (count < 0) this.#pollFailed(ring, -count);
     if (this.#pitfalls !== undefined) this.#pitfalls.polled(ring, count);
     return count;

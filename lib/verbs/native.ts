@@ -208,7 +208,10 @@ export interface NativeVerbs {
     maxSge: number,
     inlineBytes: number,
   ): Handle;
-  /** These three: the number posted, and `error << 20`; see post-errors.ts. */
+  /**
+   * These and pollCq trust that they are given numbers (`value >>> 0`). These three return the number posted, and
+   * `error << 20`; see post-errors.ts.
+   */
   readonly postSend: (qp: Handle, ring: Handle, first: number, count: number) => number;
   readonly postRecv: (qp: Handle, ring: Handle, first: number, count: number) => number;
   readonly postSrqRecv: (srq: Handle, ring: Handle, first: number, count: number) => number;

@@ -410,7 +410,7 @@ export class QueuePair extends Resource {
     if (this.device.pitfalls !== undefined) {
       this.device.pitfalls.sending(this, ring, first, count);
     }
-    const outcome = postSend(this.handle, ring.handle, first, count);
+    const outcome = postSend(this.handle, ring.handle, first >>> 0, count >>> 0);
     if (outcome !== count) checkPosted('qp.post', 'queue pair', 'ibv_post_send', outcome, count);
   }
 
@@ -425,7 +425,7 @@ export class QueuePair extends Resource {
   /** Posts `count` receives of a ring, from slot `first` on, by one native call. */
   postReceives(ring: ReceiveRing, first: number, count: number): void {
     this.device.pitfalls?.receiving(this);
-    const outcome = postRecv(this.handle, ring.handle, first, count);
+    const outcome = postRecv(this.handle, ring.handle, first >>> 0, count >>> 0);
     if (outcome !== count) {
       checkPosted('qp.postReceives', 'queue pair', 'ibv_post_recv', outcome, count);
     }

@@ -84,7 +84,7 @@ export class SharedReceiveQueue extends Resource {
 
   /** Adds `count` receives of a ring, from slot `first` on. */
   post(ring: ReceiveRing, first: number, count: number): void {
-    const outcome = postSrqRecv(this.handle, ring.handle, first, count);
+    const outcome = postSrqRecv(this.handle, ring.handle, first >>> 0, count >>> 0);
     if (outcome !== count) {
       checkPosted('srq.post', 'shared receive queue', 'ibv_post_srq_recv', outcome, count);
     }

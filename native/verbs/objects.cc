@@ -9,6 +9,25 @@ int Context::destroy() { return provider->ibv_close_device(verbs) == 0 ? 0 : err
 
 int Domain::destroy() { return provider->ibv_dealloc_pd(verbs); }
 
+void DetachableRegions::insert(uint32_t lkey, const Region* region) {
+  regions_.insert_or_assign(lkey, region);
+  last_ = nullptr;
+}
+
+void DetachableRegions::erase(uint32_t lkey) {
+  regions_.erase(lkey);
+  last_ = nullptr;
+}
+
+const Region* DetachableRegions::find(uint32_t lkey) const {
+  if (last_ != nullptr && last_lkey_ == lkey) return last_;
+  const auto found = regions_.find(lkey);
+  if (found == regions_.end()) return nullptr;
+  last_lkey_ = lkey;
+  last_ = found->second;
+  return last_;
+}
+
 int Region::destroy() {
   const uint32_t lkey = verbs->lkey;
   const int error = provider->ibv_dereg_mr(verbs);
@@ -17,7 +36,7 @@ int Region::destroy() {
 }
 
 void Region::enlist() {
-  if (backing) domain->detachable.insert_or_assign(verbs->lkey, this);
+  if (backing) domain->detachable.insert(verbs->lkey, this);
 }
 
 void Region::delist() { domain->detachable.erase(verbs->lkey); }

@@ -41,6 +41,22 @@ struct Context final : Object {
 
 struct Region;
 
+// The regions of a domain whose ArrayBuffer can be detached, by lkey. Work requests mostly name one
+// again and again, so the last one asked for is remembered.
+class DetachableRegions {
+ public:
+  void insert(uint32_t lkey, const Region* region);
+  void erase(uint32_t lkey);
+  bool empty() const { return regions_.empty(); }
+  // Null: there is none of that key.
+  const Region* find(uint32_t lkey) const;
+
+ private:
+  std::unordered_map<uint32_t, const Region*> regions_;
+  mutable uint32_t last_lkey_ = 0;
+  mutable const Region* last_ = nullptr;
+};
+
 struct Domain final : Object {
   static constexpr Kind its_kind = Kind::pd;
   Domain(const Context& context, ibv_pd* verbs)
@@ -48,8 +64,7 @@ struct Domain final : Object {
   int destroy() override;
   const Context* const context;
   ibv_pd* const verbs;
-  // Those whose ArrayBuffer can be detached, by lkey.
-  std::unordered_map<uint32_t, const Region*> detachable;
+  DetachableRegions detachable;
 };
 
 // The JavaScript memory beneath a region.

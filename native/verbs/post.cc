@@ -24,8 +24,8 @@ class AttachmentCheck {
     if (domain_ == nullptr || domain_->detachable.empty()) return true;
     for (uint32_t i = 0; i < count; ++i) {
       if (seen_ && entries[i].lkey == last_lkey_) continue;
-      auto region = domain_->detachable.find(entries[i].lkey);
-      if (region != domain_->detachable.end() && !region->second->backing->attached()) return false;
+      const Region* region = domain_->detachable.find(entries[i].lkey);
+      if (region != nullptr && !region->backing->attached()) return false;
       last_lkey_ = entries[i].lkey;
       seen_ = true;
     }

@@ -24,17 +24,12 @@ class ArrayBufferBacking final : public verbs::Backing {
   std::shared_ptr<void> memory() const { return memory_; }
 
  private:
-  ArrayBufferBacking(napi_env env, napi_ref reference, std::shared_ptr<void> memory,
-                     std::byte* data, size_t size_bytes)
-      : env_(env),
-        reference_(reference),
-        memory_(std::move(memory)),
-        data_(data),
-        size_bytes_(size_bytes) {}
+  struct Buffer;
+  ArrayBufferBacking(std::unique_ptr<Buffer> buffer, std::shared_ptr<void> memory, std::byte* data,
+                     size_t size_bytes);
 
-  const napi_env env_;
   // Null for a SharedArrayBuffer, which can't be detached.
-  const napi_ref reference_;
+  const std::unique_ptr<Buffer> buffer_;
   const std::shared_ptr<void> memory_;
   std::byte* const data_;
   const size_t size_bytes_;
