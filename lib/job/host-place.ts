@@ -41,6 +41,11 @@ export class HostPlace implements Place {
     process.on('exit', this.#killAll);
   }
 
+  /**
+   * Starts a rank as a process under a guard, which ends it and all that it started when this process is gone.
+   *
+   * @throws JobError `ERR_JOB_SPAWN` when the operating system refuses a process.
+   */
   async start(start: RankStart): Promise<RankProcess> {
     const { command, args } = guarded(start, start.cpu);
     const child = spawn(command, args, {
@@ -71,6 +76,7 @@ export class HostPlace implements Place {
     };
   }
 
+  /** Kills the ranks that still run. */
   async close(): Promise<void> {
     this.#killAll();
     process.off('exit', this.#killAll);

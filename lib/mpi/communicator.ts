@@ -32,7 +32,9 @@ export interface WaitOptions {
  * ```
  */
 export class Communicator {
+  /** The number of this process among the communicator's, from 0 to `size - 1` (MPI_Comm_rank). */
   readonly rank: number;
+  /** How many ranks there are (MPI_Comm_size). */
   readonly size: number;
   readonly #engine: Engine;
   /** Point-to-point messages have one context, collective operations the next. */

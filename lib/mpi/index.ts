@@ -1,4 +1,8 @@
-/** Message passing among the ranks of a job, with the semantics of MPI 4.1. */
+/**
+ * Message passing among the ranks of a job, with the semantics of MPI 4.1.
+ *
+ * @module viaduct/mpi
+ */
 export { apertureSizeBytes, formatAperture } from './channels/aperture/layout.js';
 export { Communicator, type WaitOptions } from './communicator.js';
 export { ANY_SOURCE, ANY_TAG, TAG_UPPER_BOUND } from './constants.js';

@@ -50,6 +50,7 @@ export interface Job {
    * @throws MpiError `ERR_MPI_RANK_FAILED` when a rank is gone that should have come here too.
    */
   readonly finalize: () => Promise<void>;
+  /** As `finalize`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

@@ -100,6 +100,7 @@ export class Request implements PromiseLike<Status> {
     );
   }
 
+  /** What `await` calls. Rejects with the operation's error. */
   then<A = Status, B = never>(
     onFulfilled?: ((status: Status) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,

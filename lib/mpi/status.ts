@@ -7,6 +7,7 @@
 export class Status {
   /** Rank of the sender. */
   source = -1;
+  /** Tag of the message, from 0 to 2³¹ - 1. */
   tag = -1;
   /** Size of the message; at most the size of the receive buffer. */
   byteLength = 0;

@@ -10,18 +10,23 @@ import type { WorkCompletion } from './work-completion.js';
 export interface AddressVector {
   /** The port of this device to send from. Default 1. */
   readonly portNum?: number;
-  /** The destination's local identifier (InfiniBand). */
+  /** The destination's local identifier (InfiniBand). Default 0. */
   readonly dlid?: number;
   /** The destination's GID, in eight groups of hexadecimal digits; required on Ethernet. */
   readonly dgid?: string;
-  /** The index of this port's own GID to send from. */
+  /** The index of this port's own GID to send from. Default 0. */
   readonly sgidIndex?: number;
+  /** 20 bits that ask routers to treat a flow of packets alike. Default 0. */
   readonly flowLabel?: number;
+  /** How many routers a packet may pass. Default 64. */
   readonly hopLimit?: number;
+  /** 8 bits that routers choose a queue by; on Ethernet they become the DSCP and ECN of IP. Default 0. */
   readonly trafficClass?: number;
-  /** Service level. */
+  /** Service level, 0 to 15, which switches choose a virtual lane by; on Ethernet the priority. Default 0. */
   readonly sl?: number;
+  /** Added to the port's own LID, to send from another of its 2^`lmc` LIDs. Default 0. */
   readonly srcPathBits?: number;
+  /** The fastest rate to send at, as a number of ibv_rate. Default 0: that of the port. */
   readonly staticRate?: number;
 }
 

@@ -39,7 +39,7 @@ export class CompletionChannel extends Resource {
     this.#watch = new native.DescriptorWatch(descriptor, () => this.#deliver());
   }
 
-  /** Resolves at the next event of the queue with this handle. */
+  /** @internal Resolves at the next event of the queue with this handle. */
   eventOf(
     queue: Handle,
     call: string,
@@ -71,7 +71,7 @@ export class CompletionChannel extends Resource {
     return ready;
   }
 
-  /** Ends the waits for a queue that closes. */
+  /** @internal Ends the waits for a queue that closes. */
   forget(queue: Handle): void {
     this.#waiters.get(queue)?.failAll(new ClosedError('completion queue', 'cq.next'));
     this.#waiters.delete(queue);

@@ -19,6 +19,7 @@ const STANDARD_FIELDS = 0x7fn;
 const SINGLE_THREADED = 1;
 const IGNORE_OVERRUN = 2;
 
+/** What `device.createCq` is to make. */
 export interface CompletionQueueOptions {
   /** How events reach the program. Default: the device's own channel; `none` for a queue that is only polled. */
   readonly channel?: CompletionChannel | 'none';
@@ -32,6 +33,7 @@ export interface CompletionQueueOptions {
   readonly ignoreOverrun?: boolean;
 }
 
+/** How to wait for a completion. */
 export interface CompletionWaitOptions extends WaitOptions {
   /** Milliseconds to poll before sleeping. Default 1 when awaited, 0.05 when blocking. */
   readonly pollMs?: number;
@@ -54,7 +56,9 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => void setImmediate
  * ```
  */
 export class CompletionQueue extends Resource implements AsyncIterable<WorkCompletion> {
+  /** What it was made from. */
   readonly device: Device;
+  /** Where its events arrive; undefined for a queue that is only polled. */
   readonly channel: CompletionChannel | undefined;
   /** Whether completions carry times; such a queue's rings are larger. */
   readonly extended: boolean;
@@ -248,7 +252,7 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     );
   }
 
-  /** Has pitfalls looked for in what is polled here. */
+  /** @internal Has pitfalls looked for in what is polled here. */
   watchPitfalls(watch: PitfallWatch): void {
     this.#pitfalls = watch;
   }

@@ -32,48 +32,86 @@ import { XrcDomain, type XrcDomainOptions } from './xrc-domain.js';
 
 /** A device that can be opened. */
 export interface DeviceDescription {
+  /** Its name, such as `mlx5_0`, `rxe0` or `softhca0`: what `openDevice` takes. */
   readonly name: string;
+  /** Who drives it. */
   readonly provider: ProviderName;
   /** 16 hexadecimal digits in four groups. */
   readonly guid: string;
+  /** What it is: `CA` for a channel adapter, `RNIC` for iWARP, or another name of ibv_node_type. */
   readonly nodeType: string;
+  /** `InfiniBand`, which RoCE devices say too, `iWARP`, or another name of ibv_transport_type. */
   readonly transportType: string;
 }
 
 /** What a device has and how much of it (ibv_query_device(3), ibv_query_device_ex(3)). */
 export interface DeviceAttributes {
+  /** Version of the firmware. */
   readonly fwVer: string;
+  /** 16 hexadecimal digits in four groups. */
   readonly nodeGuid: string;
+  /** The same for all devices of one adapter or system. */
   readonly sysImageGuid: string;
+  /** Bytes that one memory region can have. */
   readonly maxMrSize: bigint;
+  /** The page sizes that it can map memory by, or-ed: each bit is a size in bytes. */
   readonly pageSizeCap: bigint;
+  /** The vendor's number, given by the IEEE. */
   readonly vendorId: number;
+  /** The vendor's number of the part. */
   readonly vendorPartId: number;
+  /** Version of the hardware. */
   readonly hwVer: number;
+  /** Queue pairs. */
   readonly maxQp: number;
+  /** Work requests in one send or receive queue. */
   readonly maxQpWr: number;
   /** Names of ibv_device_cap_flags. */
   readonly capabilities: readonly string[];
+  /** Pieces of memory in one work request, RDMA reads excepted. */
   readonly maxSge: number;
+  /** Pieces of memory in one RDMA read. */
   readonly maxSgeRd: number;
+  /** Completion queues. */
   readonly maxCq: number;
+  /** Completions in one completion queue. */
   readonly maxCqe: number;
+  /** Memory regions. */
   readonly maxMr: number;
+  /** Protection domains. */
   readonly maxPd: number;
+  /** Reads and atomics of the peer that one queue pair can serve at a time. */
   readonly maxQpRdAtom: number;
+  /** The same for all queue pairs together. */
   readonly maxResRdAtom: number;
+  /** Reads and atomics of its own that one queue pair can have in flight. */
   readonly maxQpInitRdAtom: number;
+  /**
+   * What atomics are atomic with: `none` where there are none, `HCA` among those of this device, `global` with the
+   * processor's too.
+   */
   readonly atomicCap: (typeof ATOMIC_CAP)[number];
+  /** Memory windows. */
   readonly maxMw: number;
+  /** Multicast groups. */
   readonly maxMcastGrp: number;
+  /** Queue pairs in one multicast group. */
   readonly maxMcastQpAttach: number;
+  /** Queue pairs in all multicast groups together. */
   readonly maxTotalMcastQpAttach: number;
+  /** Address handles. */
   readonly maxAh: number;
+  /** Shared receive queues. */
   readonly maxSrq: number;
+  /** Receives in one shared receive queue. */
   readonly maxSrqWr: number;
+  /** Pieces of memory in a receive of a shared receive queue. */
   readonly maxSrqSge: number;
+  /** Entries of a port's table of partition keys. */
   readonly maxPkeys: number;
+  /** Code of the longest time that it takes to acknowledge: 4.096 µs · 2^code. */
   readonly localCaAckDelay: number;
+  /** Ports; their numbers go from 1 to this. */
   readonly physPortCnt: number;
   /** 0n: no timestamps. */
   readonly completionTimestampMask: bigint;
@@ -85,34 +123,57 @@ export interface DeviceAttributes {
 
 /** A port (ibv_query_port(3)). */
 export interface PortAttributes {
+  /** Its number, from 1 on. */
   readonly port: number;
+  /** `ACTIVE`: data can be sent. */
   readonly state: PortState;
+  /** Bytes of data that a packet can have on this port. */
   readonly maxMtu: MtuBytes;
+  /** Bytes of data that a packet can have on its link as it is. */
   readonly activeMtu: MtuBytes;
+  /** Entries of its GID table, empty ones too. */
   readonly gidTblLen: number;
+  /** ibv_port_cap_flags, or-ed. */
   readonly portCapFlags: number;
+  /** Bytes that one message can have. */
   readonly maxMsgSz: number;
+  /** Packets that were dropped for their partition key. */
   readonly badPkeyCntr: number;
+  /** Datagrams that were dropped for their queue key. */
   readonly qkeyViolCntr: number;
+  /** Entries of its table of partition keys. */
   readonly pkeyTblLen: number;
+  /** Its local identifier, which the subnet manager gives; 0 on Ethernet. */
   readonly lid: number;
+  /** The subnet manager's local identifier. */
   readonly smLid: number;
+  /** The port answers to 2^`lmc` local identifiers from `lid` on. */
   readonly lmc: number;
+  /** Lanes as a code: 1 is 1x, 2 is 4x, 4 is 8x, 8 is 12x, 16 is 2x. */
   readonly activeWidth: number;
+  /** Speed of a lane as a code: 1 SDR, 2 DDR, 4 QDR, 8 FDR10, 16 FDR, 32 EDR, 64 HDR. */
   readonly activeSpeed: number;
+  /** Physical state as a code: 1 sleep, 2 polling, 3 disabled, 4 training, 5 link up, 6 error recovery, 7 test. */
   readonly physState: number;
+  /** What its link is. */
   readonly linkLayer: LinkLayer;
 }
 
 /** Something that happened to a device, a port or an object (ibv_get_async_event(3)). */
 export interface AsyncEvent {
+  /** What happened. */
   readonly type: AsyncEventType;
+  /** The port that it happened to, where it is about one. */
   readonly port?: number;
+  /** The queue pair that it happened to, unless it was closed since. */
   readonly queuePair?: QueuePair;
+  /** The completion queue that it happened to, unless it was closed since. */
   readonly completionQueue?: CompletionQueue;
+  /** The shared receive queue that it happened to, unless it was closed since. */
   readonly sharedReceiveQueue?: SharedReceiveQueue;
 }
 
+/** How `openDevice` is to open it. */
 export interface OpenDeviceOptions {
   /** Default: the first provider that has the device. */
   readonly provider?: ProviderName;
@@ -192,11 +253,15 @@ export function openDevice(name?: string, options: OpenDeviceOptions = {}): Devi
  * ```
  */
 export class Device extends Resource {
+  /** What it was opened by. */
   readonly name: string;
+  /** Who drives it. */
   readonly provider: ProviderName;
+  /** 16 hexadecimal digits in four groups. */
   readonly guid: string;
+  /** How many completion vectors (interrupts) it has; queues choose one by number, from 0 on. */
   readonly completionVectors: number;
-  /** Looks for pitfalls, if that was asked for. */
+  /** @internal Looks for pitfalls, if that was asked for. */
   readonly pitfalls: PitfallWatch | undefined;
   readonly #watch: DescriptorWatch;
   readonly #waiting: WaitList;
@@ -249,7 +314,11 @@ export class Device extends Resource {
     };
   }
 
-  /** A port by its number, from 1 to `query().physPortCnt`. */
+  /**
+   * A port by its number, from 1 to `query().physPortCnt` (ibv_query_port(3)).
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when it has no such port.
+   */
   queryPort(port = 1): PortAttributes {
     const handle = this.openHandle('device.queryPort');
     const raw = attempt('device.queryPort', { port }, () => native.queryPort(handle, port));
@@ -264,6 +333,10 @@ export class Device extends Resource {
     };
   }
 
+  /**
+   * One entry of a port's GID table, in eight groups of hexadecimal digits; all zeros where it is empty
+   * (ibv_query_gid(3)).
+   */
   queryGid(port: number, index: number): string {
     const handle = this.openHandle('device.queryGid');
     return gidText(
@@ -308,6 +381,7 @@ export class Device extends Resource {
     return entries;
   }
 
+  /** One entry of a port's table of partition keys, a 16-bit number (ibv_query_pkey(3)). */
   queryPkey(port: number, index: number): number {
     const handle = this.openHandle('device.queryPkey');
     return attempt('device.queryPkey', { port, index }, () =>
@@ -324,11 +398,13 @@ export class Device extends Resource {
     return (ipv4 ?? routable[0] ?? entries[0])?.gidIndex ?? 0;
   }
 
+  /** Makes a protection domain (ibv_alloc_pd(3)). */
   allocPd(): ProtectionDomain {
     this.openHandle('device.allocPd');
     return ProtectionDomain.create(this);
   }
 
+  /** Makes a completion channel (ibv_create_comp_channel(3)). */
   createChannel(): CompletionChannel {
     this.openHandle('device.createChannel');
     return CompletionChannel.create(this);
@@ -340,18 +416,32 @@ export class Device extends Resource {
     return this.#channel;
   }
 
-  /** @param entries how many completions it can hold at least */
+  /**
+   * Makes a completion queue (ibv_create_cq(3)).
+   *
+   * @param entries how many completions it can hold at least
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` unless that is a number from 1 to `query().maxCqe`.
+   */
   createCq(entries: number, options: CompletionQueueOptions = {}): CompletionQueue {
     this.openHandle('device.createCq');
     return CompletionQueue.create(this, entries, options);
   }
 
+  /**
+   * Opens an XRC domain, or makes it (ibv_open_xrcd(3)).
+   *
+   * @throws UnsupportedError on devices without XRC.
+   */
   openXrcd(options: XrcDomainOptions = {}): XrcDomain {
     this.openHandle('device.openXrcd');
     return XrcDomain.open(this, options);
   }
 
-  /** Waits for the next asynchronous event. */
+  /**
+   * Waits for the next asynchronous event (ibv_get_async_event(3)). It keeps the process alive while it waits.
+   *
+   * @throws VerbsError `ERR_VERBS_TIMEOUT`, `ERR_VERBS_ABORTED`; ClosedError when the device is closed meanwhile.
+   */
   async nextEvent(options: WaitOptions = {}): Promise<AsyncEvent> {
     const deadline = deadlineOf(options);
     for (;;) {

@@ -1,4 +1,8 @@
-/** Verbs: the classes of this folder are one to one the objects of libibverbs. */
+/**
+ * Verbs: the classes of this folder are one to one the objects of libibverbs.
+ *
+ * @module viaduct/verbs
+ */
 export { AddressHandle, type AddressVector } from './address-handle.js';
 export { CompletionChannel } from './completion-channel.js';
 export {
@@ -23,7 +27,10 @@ export {
   type CompletionOpcode,
   type CompletionStatus,
   FENCE,
+  type GidType,
+  type LinkLayer,
   type MtuBytes,
+  type PortState,
   type QueuePairState,
   type QueuePairType,
   type SendOpcode,
@@ -33,10 +40,11 @@ export {
   WC_WITH_IMM,
   WC_WITH_INV,
 } from './enumerations.js';
-export { UnsupportedError, VerbsError } from './errors.js';
+export { UnsupportedError, VerbsError, type VerbsErrorDetails } from './errors.js';
 export {
   MemoryRegion,
   type MemorySlice,
+  type RemoteMemory,
   type RegisterOptions,
   type ReregisterChange,
 } from './memory-region.js';
@@ -62,7 +70,11 @@ export { CompletionRing } from './rings/completion-ring.js';
 export { ReceiveRing } from './rings/receive-ring.js';
 export { SendRing } from './rings/send-ring.js';
 export type { SendWorkRequest } from './send-work-request.js';
-export { SharedReceiveQueue, type SharedReceiveQueueOptions } from './shared-receive-queue.js';
+export {
+  SharedReceiveQueue,
+  type SharedReceiveQueueOptions,
+  type SharedReceiveQueueQuery,
+} from './shared-receive-queue.js';
 export type { WaitOptions } from './waiting.js';
 export { CompletionError, WorkCompletion } from './work-completion.js';
 export { XrcDomain, type XrcDomainOptions } from './xrc-domain.js';

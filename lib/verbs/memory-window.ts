@@ -8,10 +8,13 @@ import { Resource } from './resource.js';
 
 /** The part of a region that a window opens. The region needs `mw-bind` access. */
 export interface WindowBinding {
+  /** What it is a part of. */
   readonly region: MemoryRegion;
+  /** Bytes from the region's start. Default 0. */
   readonly offset?: number;
   /** Bytes; 0 closes a type 1 window. Default: to the region's end. */
   readonly length?: number;
+  /** What the window opens it to: `remote-read`, `remote-write`, `remote-atomic`, and `zero-based`. */
   readonly access: readonly Access[];
 }
 
@@ -27,6 +30,7 @@ export interface WindowBinding {
  * ```
  */
 export class MemoryWindow extends Resource {
+  /** 1 is bound by `qp.bindWindow`, 2 by a work request. */
   readonly type: 1 | 2;
   #rkey: number;
   #region: MemoryRegion | undefined;
@@ -57,7 +61,7 @@ export class MemoryWindow extends Resource {
     return ((this.#rkey & 0xffffff00) | ((this.#rkey + 1) & 0xff)) >>> 0;
   }
 
-  /** Notes what a posted bind makes of the window: the region can only be closed after it. */
+  /** @internal Notes what a posted bind makes of the window: the region can only be closed after it. */
   bound(region: MemoryRegion, rkey: number): void {
     if (this.#region !== undefined) this.removeParent(this.#region);
     this.addParent(region);

@@ -3,7 +3,7 @@ import { AddressHandle, type AddressVector } from './address-handle.js';
 import { type Access, accessFlags, numberOf } from './enumerations.js';
 import { argumentError, attempt } from './errors.js';
 import type { Device } from './device.js';
-import { MemoryRegion, type RegisterOptions } from './memory-region.js';
+import { MemoryRegion, type MemorySlice, type RegisterOptions } from './memory-region.js';
 import { MemoryWindow } from './memory-window.js';
 import { native } from './native.js';
 import { QueuePair, type QueuePairOptions } from './queue-pair.js';
@@ -29,6 +29,7 @@ const ADVICE = { prefetch: 0, 'prefetch-write': 1, 'prefetch-no-fault': 2 } as c
  * ```
  */
 export class ProtectionDomain extends Resource {
+  /** What it was made from. */
   readonly device: Device;
 
   /** @internal */
@@ -98,7 +99,7 @@ export class ProtectionDomain extends Resource {
   /** Tells the device what parts of regions made with `on-demand` will be used soon (ibv_advise_mr(3)). */
   adviseMemory(
     advice: keyof typeof ADVICE,
-    slices: readonly { region: MemoryRegion; offset: number; length: number }[],
+    slices: readonly MemorySlice[],
     options: { readonly wait?: boolean } = {},
   ): void {
     const entries = new DataView(new ArrayBuffer(16 * slices.length));

@@ -40,12 +40,15 @@ import type { XrcDomain } from './xrc-domain.js';
 
 /** The receiving end of XRC has no queues of its own. */
 export interface XrcTargetOptions {
+  /** ibv_qp_create_flags, or-ed (ibv_create_qp_ex(3)). Default 0. */
   readonly createFlags?: number;
 }
 
+/** What `pd.createQp` is to make. The device may give more than is asked for: see `qp.cap`. */
 export interface QueuePairOptions extends XrcTargetOptions {
+  /** The service it offers. */
   readonly type: QueuePairType;
-  /** Where sends complete. */
+  /** Where sends complete; all types but `XRC_RECV` need one. */
   readonly sendCq?: CompletionQueue;
   /** Where receives complete. Default: `sendCq`. */
   readonly recvCq?: CompletionQueue;
@@ -57,6 +60,7 @@ export interface QueuePairOptions extends XrcTargetOptions {
   readonly maxRecvWr?: number;
   /** Pieces of memory in a send request. Default 1. */
   readonly maxSendSge?: number;
+  /** Pieces of memory in a receive. Default 1, without receives 0. */
   readonly maxRecvSge?: number;
   /** Bytes that a request can carry in itself. Default 0. */
   readonly maxInlineBytes?: number;
@@ -70,30 +74,37 @@ export interface QueuePairOptions extends XrcTargetOptions {
 export interface ConnectOptions {
   /** What the peer may do with memory of this side. Default: everything that its regions allow. */
   readonly access?: readonly Access[];
-  /** Default: the smaller of both ports' active MTUs. */
+  /** Bytes of data in a packet, on the whole path. Default: the smaller of both ports' active MTUs. */
   readonly mtu?: MtuBytes;
   /** 4.096 µs · 2^timeout until a retry. Default 14, which is 67 ms. */
   readonly timeout?: number;
-  /** Default 7. */
+  /** How often a packet is sent again before its request fails with `RETRY_EXC_ERR`, 0 to 7. Default 7. */
   readonly retryCnt?: number;
   /** Retries while the peer has no receive posted. Default 7, for ever. */
   readonly rnrRetry?: number;
-  /** Default 12, which is 0.64 ms. */
+  /** Code of the time that the peer is told to wait while no receive is posted here. Default 12, which is 0.64 ms. */
   readonly minRnrTimer?: number;
-  /** Reads and atomics in flight, this side's and the peer's. Default: up to 16, as the device has it. */
+  /** Reads and atomics of this side in flight. Default: up to 16, as the device has it. */
   readonly maxRdAtomic?: number;
+  /** Reads and atomics of the peer that are served at a time. Default: up to 16, as the device has it. */
   readonly maxDestRdAtomic?: number;
+  /** The partition, as an index into the port's table. Default 0. */
   readonly pkeyIndex?: number;
-  /** Service level, traffic class and hop limit of the path. Default 0, 0, 64. */
+  /** Service level, 0 to 15. Default 0. */
   readonly sl?: number;
+  /** 8 bits that routers choose a queue by. Default 0. */
   readonly trafficClass?: number;
+  /** How many routers a packet may pass. Default 64. */
   readonly hopLimit?: number;
 }
 
 /** Extended connection establishment: what two vendors' adapters agree on. */
 export interface Ece {
+  /** The vendor's number, given by the IEEE. */
   readonly vendorId: number;
+  /** Bits of that vendor's. */
   readonly options: number;
+  /** Which further fields are valid; 0 so far. */
   readonly compMask: number;
 }
 
@@ -133,12 +144,17 @@ interface OwnEnd {
  * ```
  */
 export class QueuePair extends Resource {
+  /** The device that it is on. */
   readonly device: Device;
+  /** The service it offers. */
   readonly type: QueuePairType;
+  /** Its number on the device, 24 bits: what the peer addresses. */
   readonly qpNum: number;
   /** The sizes that it got, which may be more than asked for. */
   readonly cap: QueuePairCapabilities;
+  /** Whether every send request makes a completion, asked for or not. */
   readonly signalAll: boolean;
+  /** Whether its receives come from a shared receive queue. */
   readonly hasSharedReceiveQueue: boolean;
   #end: OwnEnd | undefined;
   #scratch: SendRing | undefined;
@@ -214,7 +230,11 @@ export class QueuePair extends Resource {
     this.hasSharedReceiveQueue = options.srq !== undefined;
   }
 
-  /** This end, to give to the peer. Its port, GID index and PSN are those that `connect` uses. */
+  /**
+   * This end, to give to the peer. Its port, GID index and PSN are those that `connect` uses.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when the device has no such port or GID.
+   */
   endpoint(options: EndpointOptions = {}): Endpoint {
     this.openHandle('qp.endpoint');
     const { port = this.#end?.port ?? 1 } = options;
@@ -405,7 +425,12 @@ export class QueuePair extends Resource {
     }
   }
 
-  /** Posts `count` requests of a ring, from slot `first` on, by one native call. */
+  /**
+   * Posts `count` requests of a ring, from slot `first` on, by one native call (ibv_post_send(3)).
+   *
+   * @throws VerbsError `ERR_VERBS_POST`, or `ERR_VERBS_MEMORY` where the memory of a region was given away; the
+   *   operand `posted` says how many were posted before the one refused.
+   */
   post(ring: SendRing, first: number, count: number): void {
     if (this.device.pitfalls !== undefined) {
       this.device.pitfalls.sending(this, ring, first, count);
@@ -414,7 +439,11 @@ export class QueuePair extends Resource {
     if (outcome !== count) checkPosted('qp.post', 'queue pair', 'ibv_post_send', outcome, count);
   }
 
-  /** Posts receives (ibv_post_recv(3)). */
+  /**
+   * Posts receives (ibv_post_recv(3)). Messages take them in this order.
+   *
+   * @throws VerbsError `ERR_VERBS_POST`, `ERR_VERBS_MEMORY` as `post`.
+   */
   postRecv(requests: ReceiveWorkRequest | readonly ReceiveWorkRequest[]): void {
     this.openHandle('qp.postRecv');
     this.#receives ??= ReceiveRing.create(this, 16, this.cap.maxRecvSge);
@@ -422,7 +451,11 @@ export class QueuePair extends Resource {
     writeReceives(ring, requests, (count) => this.postReceives(ring, 0, count));
   }
 
-  /** Posts `count` receives of a ring, from slot `first` on, by one native call. */
+  /**
+   * Posts `count` receives of a ring, from slot `first` on, by one native call.
+   *
+   * @throws VerbsError `ERR_VERBS_POST`, `ERR_VERBS_MEMORY` as `post`.
+   */
   postReceives(ring: ReceiveRing, first: number, count: number): void {
     this.device.pitfalls?.receiving(this);
     const outcome = postRecv(this.handle, ring.handle, first, count);
@@ -431,17 +464,24 @@ export class QueuePair extends Resource {
     }
   }
 
+  /** Makes a ring of `capacity` send requests, each with room for this queue pair's pieces and inline bytes. */
   sendRing(capacity: number): SendRing {
     this.openHandle('qp.sendRing');
     return SendRing.create(this, capacity, this.cap.maxSendSge, this.cap.maxInlineData);
   }
 
+  /** Makes a ring of `capacity` receives, each with room for this queue pair's pieces. */
   receiveRing(capacity: number): ReceiveRing {
     this.openHandle('qp.receiveRing');
     return ReceiveRing.create(this, capacity, this.cap.maxRecvSge);
   }
 
-  /** Binds a type 1 window (ibv_bind_mw(3)); it completes like a send request. Returns the window's new key. */
+  /**
+   * Binds a type 1 window (ibv_bind_mw(3)); it completes like a send request. Returns the window's new key.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when the binding does not lie within its region; UnsupportedError on
+   *   devices without windows of type 1.
+   */
   bindWindow(
     window: MemoryWindow,
     binding: WindowBinding,
@@ -466,13 +506,20 @@ export class QueuePair extends Resource {
     return rkey;
   }
 
-  /** Joins a multicast group (ibv_attach_mcast(3)); UD only. */
+  /**
+   * Joins a multicast group (ibv_attach_mcast(3)); UD only.
+   *
+   * @param gid the group's GID, which begins with `ff`
+   * @param lid the group's local identifier (InfiniBand)
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when it is no group's GID, or the queue pair not UD.
+   */
   attachMcast(gid: string, lid = 0): void {
     const handle = this.openHandle('qp.attachMcast');
     const bytes = gidBytes('qp.attachMcast', gid);
     attempt('qp.attachMcast', { gid, lid }, () => native.attachMcast(handle, bytes, lid));
   }
 
+  /** Leaves a multicast group that it has joined (ibv_detach_mcast(3)). */
   detachMcast(gid: string, lid = 0): void {
     const handle = this.openHandle('qp.detachMcast');
     const bytes = gidBytes('qp.detachMcast', gid);

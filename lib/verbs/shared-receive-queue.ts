@@ -9,6 +9,7 @@ import { Resource } from './resource.js';
 import { ReceiveRing } from './rings/receive-ring.js';
 import type { XrcDomain } from './xrc-domain.js';
 
+/** What `pd.createSrq` is to make. */
 export interface SharedReceiveQueueOptions {
   /** Receives that it can hold. Default 256. */
   readonly maxWr?: number;
@@ -18,6 +19,16 @@ export interface SharedReceiveQueueOptions {
   readonly xrcDomain?: XrcDomain;
   /** Where receives of an XRC queue complete. */
   readonly cq?: CompletionQueue;
+}
+
+/** What ibv_query_srq(3) tells. */
+export interface SharedReceiveQueueQuery {
+  /** Receives that it can hold. */
+  readonly maxWr: number;
+  /** Pieces of memory for each. */
+  readonly maxSge: number;
+  /** Fewer receives than this raise an event; 0: none will. */
+  readonly srqLimit: number;
 }
 
 /**
@@ -34,7 +45,9 @@ export interface SharedReceiveQueueOptions {
  * ```
  */
 export class SharedReceiveQueue extends Resource {
+  /** Receives that it could hold when it was made, which may be more than asked for. */
   readonly maxWr: number;
+  /** Pieces of memory for each. */
   readonly maxSge: number;
   /** By which XRC senders name it; 0 unless it is an XRC queue. */
   readonly srqNum: number;
@@ -82,7 +95,11 @@ export class SharedReceiveQueue extends Resource {
     writeReceives(ring, requests, (count) => this.post(ring, 0, count));
   }
 
-  /** Adds `count` receives of a ring, from slot `first` on. */
+  /**
+   * Adds `count` receives of a ring, from slot `first` on, by one native call.
+   *
+   * @throws VerbsError `ERR_VERBS_POST`, `ERR_VERBS_MEMORY`; the operand `posted` says how many were taken.
+   */
   post(ring: ReceiveRing, first: number, count: number): void {
     const outcome = postSrqRecv(this.handle, ring.handle, first, count);
     if (outcome !== count) {
@@ -90,6 +107,7 @@ export class SharedReceiveQueue extends Resource {
     }
   }
 
+  /** Makes a ring of `capacity` receives, each with room for this queue's pieces. */
   receiveRing(capacity: number): ReceiveRing {
     this.openHandle('srq.receiveRing');
     return ReceiveRing.create(this, capacity, this.maxSge);
@@ -110,7 +128,7 @@ export class SharedReceiveQueue extends Resource {
   }
 
   /** Its sizes, and its limit: 0 once the event was raised. */
-  query(): { maxWr: number; maxSge: number; srqLimit: number } {
+  query(): SharedReceiveQueueQuery {
     const handle = this.openHandle('srq.query');
     return attempt('srq.query', {}, () => native.querySrq(handle));
   }

@@ -7,6 +7,7 @@ import { native } from './native.js';
 import { QueuePair, type XrcTargetOptions } from './queue-pair.js';
 import { Resource } from './resource.js';
 
+/** What `device.openXrcd` is to open or make. */
 export interface XrcDomainOptions {
   /** A file whose inode names the domain to other processes. Default: a domain of this process alone. */
   readonly descriptor?: number;
@@ -28,6 +29,7 @@ export interface XrcDomainOptions {
  * ```
  */
 export class XrcDomain extends Resource {
+  /** What it was made from. */
   readonly device: Device;
 
   /** @internal */

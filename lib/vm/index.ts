@@ -1,4 +1,8 @@
-/** Virtual machines: boot, run commands, stop. */
+/**
+ * Virtual machines: boot, run commands, stop.
+ *
+ * @module viaduct/vm
+ */
 export { VmError, type VmErrorDetails } from './errors.js';
 export {
   VirtualMachine,
@@ -6,6 +10,9 @@ export {
   type BootPhases,
   type ExecOptions,
   type ExecResult,
+  type GuestMemory,
+  type VmEvents,
+  type VmExit,
 } from './virtual-machine.js';
 export { GuestProcess, type GuestExit, type SpawnOptions } from './guest-process.js';
 export { VirtualLink, type LinkEnd } from './link.js';

@@ -74,7 +74,11 @@ export class VirtualLink {
     this.#hub = hub;
   }
 
-  /** @throws ClosedError */
+  /**
+   * One end for each machine, to be given to `VirtualMachine.boot` as `network`.
+   *
+   * @throws ClosedError
+   */
   get ends(): readonly LinkEnd[] {
     if (this.#closed) throw new ClosedError('link', 'link.ends');
     return this.#descriptors.map((descriptor) => ({ descriptor }));
@@ -88,6 +92,7 @@ export class VirtualLink {
     this.#hub?.kill('SIGKILL');
   }
 
+  /** As `close`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -60,12 +60,15 @@ interface Ending {
 
 /** How a machine ended. */
 export interface VmExit {
+  /** Exit status of the machine's program; null if a signal ended it. */
   readonly exitCode: number | null;
+  /** The signal that ended the machine's program; null if it ended by itself. */
   readonly signal: NodeJS.Signals | null;
   /** Why, if nobody asked for it. */
   readonly error: VmError | undefined;
 }
 
+/** The events of a machine, with their arguments. */
 export interface VmEvents {
   /** The guest's kernel gave up; its reason. The machine ends. */
   panic: [reason: string];
@@ -75,8 +78,11 @@ export interface VmEvents {
 
 /** Memory of a guest as its kernel sees it. */
 export interface GuestMemory {
+  /** MemTotal of proc(5): what the kernel has to give. */
   readonly totalBytes: number;
+  /** MemFree: what is used for nothing. */
   readonly freeBytes: number;
+  /** MemAvailable: what could be given to programs without swapping. */
   readonly availableBytes: number;
 }
 
@@ -128,7 +134,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     return vm;
   }
 
+  /** Its name in errors, and its host name. */
   readonly name: string;
+  /** What runs it: `uml`. */
   readonly driver: string;
   readonly #driver: Driver;
   readonly #machine: StartedMachine;
@@ -172,6 +180,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     guard.once('close', (exitCode, signal) => this.#finish(exitCode, signal, spawnError));
   }
 
+  /** Where it is between boot and end. */
   get state(): VmState {
     return this.#state;
   }
@@ -186,6 +195,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     return this.#log.text;
   }
 
+  /** How long its start took. Both times are 0 until it has booted. */
   get bootPhases(): BootPhases {
     return this.#bootPhases;
   }
@@ -277,7 +287,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     );
   }
 
-  /** @throws VmError `ERR_VM_STATE`, `ERR_VM_ENDED` */
+  /**
+   * How much memory the guest has and uses.
+   *
+   * @throws VmError `ERR_VM_STATE`, `ERR_VM_ENDED`
+   */
   async memory(): Promise<GuestMemory> {
     this.#assertLegal('read its memory', 'vm.memory');
     const payload = await this.#agent.request(
@@ -320,6 +334,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     return this.#end.promise;
   }
 
+  /** As `stop`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }

@@ -15,7 +15,9 @@ import {
 
 /** Receive work requests that are written in place. Make one with `qp.receiveRing(n)` or `srq.receiveRing(n)`. */
 export class ReceiveRing extends Resource {
+  /** Slots; they go from 0 to `capacity - 1`. */
   readonly capacity: number;
+  /** Pieces of memory that each slot has room for. */
   readonly maxSge: number;
   readonly #words: Uint32Array;
   readonly #strideWords: number;
@@ -44,7 +46,11 @@ export class ReceiveRing extends Resource {
     this.#strideWords = receiveStrideBytes(maxSge) / 4;
   }
 
-  /** A receive into one piece of memory. */
+  /**
+   * A receive into one piece of memory, `length` bytes from `offset` of the region.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when there is no such slot, or the piece does not lie within the region.
+   */
   receive(slot: number, id: number, region: MemoryRegion, offset: number, length: number): void {
     const at = this.#begin(slot, id);
     checkRange(region, offset, length);
@@ -57,11 +63,17 @@ export class ReceiveRing extends Resource {
     this.#begin(slot, id);
   }
 
+  /**
+   * One more piece of memory to scatter to.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when it does not lie within its region, or there are `maxSge` already.
+   */
   addEntry(slot: number, region: MemoryRegion, offset: number, length: number): void {
     checkRange(region, offset, length);
     writeEntry(this.#words, this.#nextEntry(slot), region, offset, length);
   }
 
+  /** The same for memory known by its address and key alone; the device checks them. */
   addRawEntry(slot: number, address: bigint, length: number, lkey: number): void {
     writeRawEntry(this.#words, this.#nextEntry(slot), address, length, lkey);
   }
