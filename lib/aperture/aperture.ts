@@ -52,7 +52,7 @@ export interface Block {
  * using theirs = Aperture.open(mine.path); // in any process of the same user
  * const { offset, buffer } = mine.allocate(64);
  * new Float64Array(buffer)[0] = 42;
- * console.log(new Float64Array(theirs.blockAt(offset, 64))[0]); // 42
+ * console.log(new Float64Array(theirs.blockAt(offset, 64))[0]); // prints 42
  * ```
  */
 export class Aperture {

@@ -63,6 +63,17 @@ export interface Participant {
 /**
  * The table of those who take part in an aperture. It is part of the shared memory: what one process changes, all
  * see.
+ *
+ * ```ts
+ * import { Aperture } from 'viaduct/aperture';
+ *
+ * using aperture = Aperture.create({ sizeBytes: 4096, participants: 2 });
+ * const { participants } = aperture;
+ * aperture.attach(0);
+ * participants.fail(1, 'never came');
+ * console.log(participants.state(0), participants.isAlive(0)); // prints attached true
+ * console.log(participants.describe(1).reason); // prints never came
+ * ```
  */
 export class Participants {
   /** How many participants it has room for: their indexes go from 0 to `capacity - 1`. */

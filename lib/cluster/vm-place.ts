@@ -36,7 +36,9 @@ function feedStandardInput(guest: GuestProcess): () => void {
  * import { runJob } from 'viaduct/job';
  *
  * const place = new VmPlace({ driver: 'uml', size: 2 });
- * const { exitCode } = await runJob({ size: 2, command: 'node', args: ['app.js'], place });
+ * await runJob({ size: 2, command: 'uname', args: ['-n'], place, bind: 'none' });
+ * // prints [0] rank-0
+ * // prints [1] rank-1
  * ```
  */
 export class VmPlace implements Place {

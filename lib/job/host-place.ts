@@ -25,7 +25,18 @@ function explain(error: unknown, guard: string): JobError {
   });
 }
 
-/** This host as the place where ranks run. */
+/**
+ * This host as the place where ranks run.
+ *
+ * ```ts
+ * import { HostPlace, runJob } from 'viaduct/job';
+ *
+ * const place = new HostPlace({ network: true });
+ * const args = ['-c', 'echo $VIADUCT_NETWORK_ADDRESSES'];
+ * await runJob({ size: 1, command: 'sh', args, place });
+ * // prints [0] 127.0.0.1
+ * ```
+ */
 export class HostPlace implements Place {
   readonly #network: boolean;
   /** The guards of ranks that run; each forwards signals to its rank. */

@@ -22,13 +22,18 @@ export interface WaitOptions {
  * request. Messages of one sender to one receiver arrive in order (MPI 4.1, section 3.5).
  *
  * ```ts
+ * // viaduct run -n 2 -- node app.js
  * import { init } from 'viaduct/mpi';
  *
- * const { world, finalize } = await init();
+ * await using job = await init();
+ * const { world } = job;
  * const view = new Float64Array(4);
  * if (world.rank === 0) await world.send(view.fill(1), 1, 7);
- * if (world.rank === 1) console.log(await world.recv(view, 0, 7), view);
- * await finalize();
+ * if (world.rank === 1) {
+ *   const { source, tag, byteLength } = await world.recv(view, 0, 7);
+ *   console.log(source, tag, byteLength, view.join(' ')); // prints [1] 0 7 32 1 1 1 1
+ * }
+ * await world.barrier();
  * ```
  */
 export class Communicator {

@@ -32,10 +32,13 @@ interface Environment {
  * This process's part in a job.
  *
  * ```ts
+ * // viaduct run -n 2 -- node app.js
  * import { init } from 'viaduct/mpi';
  *
  * await using job = await init();
  * console.log(`rank ${job.world.rank} of ${job.world.size}`);
+ * // prints [0] rank 0 of 2
+ * // prints [1] rank 1 of 2
  * ```
  */
 export interface Job {

@@ -65,9 +65,26 @@ export function vectorFromNative(vector: Required<NativeAddressVector>): Address
  * import { openDevice } from 'viaduct/verbs';
  *
  * using device = openDevice();
- * const { gid } = device.gidTable()[0];
- * const ah = device.allocPd().createAh({ dgid: gid, dlid: device.queryPort(1).lid });
- * console.log(ah.closed); // false
+ * const pd = device.allocPd();
+ * const cq = device.createCq(16);
+ * const a = pd.createQp({ type: 'UD', sendCq: cq });
+ * const b = pd.createQp({ type: 'UD', sendCq: cq });
+ * const to = b.endpoint(); // in life it comes from the peer, as JSON
+ * a.connect();
+ * b.connect();
+ *
+ * const mr = pd.registerMemory(Buffer.from('hello'.padEnd(64)));
+ * b.postRecv({ id: 1, sge: mr.slice(16, 48) }); // 40 bytes of header come first
+ * a.postSend({
+ *   id: 2,
+ *   opcode: 'send',
+ *   sge: mr.slice(0, 5),
+ *   address: pd.createAh({ dlid: to.lid, ...(to.gid === null ? {} : { dgid: to.gid }) }),
+ *   remoteQpn: to.qpn,
+ *   remoteQkey: to.qkey,
+ * });
+ * const { id, byteLen } = (await cq.next({ timeoutMs: 5000 })).check();
+ * console.log(id, byteLen); // prints 1 45
  * ```
  */
 export class AddressHandle extends Resource {

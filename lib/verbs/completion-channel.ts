@@ -16,8 +16,9 @@ import { WaitList } from './waiting.js';
  *
  * using device = openDevice();
  * const channel = device.createChannel();
- * const cq = device.createCq(64, { channel });
- * console.log(cq.channel === channel); // true
+ * const queues = [device.createCq(64, { channel }), device.createCq(64, { channel })];
+ * for (const cq of queues) cq.requestNotification();
+ * console.log(channel.waitSync(10)); // prints false
  * ```
  */
 export class CompletionChannel extends Resource {

@@ -50,9 +50,19 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => void setImmediate
  * import { openDevice } from 'viaduct/verbs';
  *
  * using device = openDevice();
+ * const pd = device.allocPd();
  * const cq = device.createCq(64);
- * const completion = await cq.next({ timeoutMs: 10 }).catch((error) => error.code);
- * console.log(completion); // ERR_VERBS_TIMEOUT
+ * const qp = pd.createQp({ type: 'RC', sendCq: cq });
+ * qp.connect(qp.endpoint()); // to itself
+ * const mr = pd.registerMemory(new Uint8Array(64), ['local-write', 'remote-write']);
+ * qp.postSend({ id: 7, opcode: 'rdma-write', sge: mr.slice(0, 8), remote: mr.remote(32), signaled: true });
+ *
+ * for await (const completion of cq) {
+ *   console.log(completion.id, completion.status, completion.opcode); // prints 7 SUCCESS rdma-write
+ *   break;
+ * }
+ * const nothing = await cq.next({ timeoutMs: 10 }).catch((error) => error.code);
+ * console.log(nothing); // prints ERR_VERBS_TIMEOUT
  * ```
  */
 export class CompletionQueue extends Resource implements AsyncIterable<WorkCompletion> {

@@ -247,9 +247,11 @@ export function openDevice(name?: string, options: OpenDeviceOptions = {}): Devi
  * ```ts
  * import { listDevices, openDevice } from 'viaduct/verbs';
  *
- * console.log(listDevices().map(({ name, provider }) => `${name} of ${provider}`));
+ * for (const { name, provider } of listDevices('softhca')) {
+ *   console.log(`${name} of ${provider}`); // prints softhca0 of softhca
+ * }
  * using device = openDevice('softhca0');
- * console.log(device.queryPort(1).state); // ACTIVE
+ * console.log(device.queryPort(1).state); // prints ACTIVE
  * ```
  */
 export class Device extends Resource {

@@ -75,8 +75,11 @@ function bytesOf(call: string, memory: Registrable): Uint8Array {
  * import { openDevice } from 'viaduct/verbs';
  *
  * using device = openDevice();
- * const mr = device.allocPd().registerMemory(new Uint8Array(4096), ['local-write', 'remote-write']);
- * console.log(mr.byteLength, mr.slice(64, 16).offset); // 4096 64
+ * const bytes = new Uint8Array(4096);
+ * const mr = device.allocPd().registerMemory(bytes, ['local-write', 'remote-write']);
+ * console.log(mr.byteLength, mr.view?.buffer === bytes.buffer); // prints 4096 true
+ * const { address } = mr.remote(64); // with mr.rkey, what a peer needs to write there
+ * console.log(address - mr.address); // prints 64n
  * ```
  */
 export class MemoryRegion extends Resource {

@@ -25,8 +25,19 @@ export interface WindowBinding {
  * import { openDevice } from 'viaduct/verbs';
  *
  * using device = openDevice();
- * const window = device.allocPd().allocMw(2);
- * console.log(window.type, window.nextRkey() !== window.rkey); // 2 true
+ * const pd = device.allocPd();
+ * const cq = device.createCq(16);
+ * const qp = pd.createQp({ type: 'RC', sendCq: cq });
+ * qp.connect(qp.endpoint()); // to itself
+ * const mr = pd.registerMemory(new Uint8Array(128), ['local-write', 'mw-bind']);
+ *
+ * // The peer may write to bytes 64 to 127, by the window's key, and nowhere else.
+ * const window = pd.allocMw(2);
+ * const bind = { region: mr, offset: 64, access: ['remote-write'] } as const;
+ * qp.postSend({ opcode: 'bind-mw', window, bind });
+ * const remote = { address: mr.address + 64n, rkey: window.rkey };
+ * qp.postSend({ id: 1, opcode: 'rdma-write', sge: mr.slice(0, 64), remote, signaled: true });
+ * console.log((await cq.next({ timeoutMs: 5000 })).status); // prints SUCCESS
  * ```
  */
 export class MemoryWindow extends Resource {

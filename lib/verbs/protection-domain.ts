@@ -24,8 +24,10 @@ const ADVICE = { prefetch: 0, 'prefetch-write': 1, 'prefetch-no-fault': 2 } as c
  *
  * using device = openDevice();
  * const pd = device.allocPd();
- * const mr = pd.registerMemory(new Uint8Array(4096), ['local-write', 'remote-read']);
- * console.log(mr.rkey !== 0); // true
+ * const mr = pd.registerMemory(new Float64Array(512), ['local-write', 'remote-read']);
+ * const qp = pd.createQp({ type: 'RC', sendCq: device.createCq(64) });
+ * pd.close(); // and what was made from it
+ * console.log(mr.closed, qp.closed); // prints true true
  * ```
  */
 export class ProtectionDomain extends Resource {

@@ -136,11 +136,13 @@ interface OwnEnd {
  * const b = pd.createQp({ type: 'RC', sendCq: cq });
  * a.connect(b.endpoint()); // in life the endpoints travel as JSON
  * b.connect(a.endpoint());
- * const mr = pd.registerMemory(Buffer.from('hello, ......'));
+ *
+ * const bytes = Buffer.from('hello, ......');
+ * const mr = pd.registerMemory(bytes);
  * b.postRecv({ id: 1, sge: mr.slice(7, 5) });
  * a.postSend({ id: 2, opcode: 'send', sge: mr.slice(0, 5), signaled: true });
- * for (let done = 0; done < 2; done++) (await cq.next({ timeoutMs: 1000 })).check();
- * console.log(Buffer.from(mr.view).toString()); // hello, hello.
+ * for (let done = 0; done < 2; done++) (await cq.next({ timeoutMs: 5000 })).check();
+ * console.log(bytes.toString()); // prints hello, hello.
  * ```
  */
 export class QueuePair extends Resource {

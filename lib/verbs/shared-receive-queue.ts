@@ -39,9 +39,17 @@ export interface SharedReceiveQueueQuery {
  *
  * using device = openDevice();
  * const pd = device.allocPd();
+ * const cq = device.createCq(64);
  * const srq = pd.createSrq({ maxWr: 16 });
+ * const server = pd.createQp({ type: 'RC', sendCq: cq, srq }); // of many, one for each client
+ * const client = pd.createQp({ type: 'RC', sendCq: cq, maxInlineBytes: 8 });
+ * server.connect(client.endpoint());
+ * client.connect(server.endpoint());
+ *
  * srq.postRecv({ id: 1, sge: pd.registerMemory(new Uint8Array(64)).slice() });
- * console.log(srq.query().maxWr >= 16); // true
+ * client.postSend({ opcode: 'send', inline: Buffer.from('hello') });
+ * const { qpNum, byteLen } = (await cq.next({ timeoutMs: 5000 })).check();
+ * console.log(qpNum === server.qpNum, byteLen); // prints true 5
  * ```
  */
 export class SharedReceiveQueue extends Resource {

@@ -81,7 +81,16 @@ export class CompletionError extends VerbsError {
  * import { openDevice } from 'viaduct/verbs';
  *
  * using device = openDevice();
- * for (const completion of device.createCq(16).poll()) completion.check();
+ * const pd = device.allocPd();
+ * const cq = device.createCq(16);
+ * const qp = pd.createQp({ type: 'RC', sendCq: cq });
+ * qp.connect(qp.endpoint()); // to itself
+ * const mr = pd.registerMemory(new Uint8Array(64)); // not open to remote writes
+ * qp.postSend({ id: 7, opcode: 'rdma-write', sge: mr.slice(0, 8), remote: mr.remote(32) });
+ *
+ * const completion = await cq.next({ timeoutMs: 5000 });
+ * console.log(completion.ok, completion.status); // prints false REM_ACCESS_ERR
+ * console.log(completion.error?.message); // prints work request 7 of queue pair … ended with REM_ACCESS_ERR…
  * ```
  */
 export class WorkCompletion {

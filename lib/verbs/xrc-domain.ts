@@ -24,8 +24,19 @@ export interface XrcDomainOptions {
  * import { openDevice } from 'viaduct/verbs';
  *
  * using device = openDevice();
- * const target = device.openXrcd().createQp();
- * console.log(target.type); // XRC_RECV
+ * const pd = device.allocPd();
+ * const cq = device.createCq(16);
+ * const xrcDomain = device.openXrcd();
+ * const srq = pd.createSrq({ xrcDomain, cq });
+ * const target = xrcDomain.createQp(); // for one sending process
+ * const initiator = pd.createQp({ type: 'XRC_SEND', sendCq: cq });
+ * initiator.connect(target.endpoint());
+ * target.connect(initiator.endpoint());
+ *
+ * const mr = pd.registerMemory(Buffer.from('hello, ......'));
+ * srq.postRecv({ id: 1, sge: mr.slice(7, 5) });
+ * initiator.postSend({ opcode: 'send', sge: mr.slice(0, 5), remoteSrqn: srq.srqNum });
+ * console.log((await cq.next({ timeoutMs: 5000 })).check().id); // prints 1
  * ```
  */
 export class XrcDomain extends Resource {

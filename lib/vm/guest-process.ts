@@ -137,7 +137,23 @@ class GuestInput extends Writable {
   }
 }
 
-/** A command in a guest. Made by `VirtualMachine.spawn`. */
+/**
+ * A command in a guest. Made by `VirtualMachine.spawn`.
+ *
+ * ```ts
+ * import { VirtualMachine } from 'viaduct/vm';
+ *
+ * await using vm = await VirtualMachine.boot();
+ * const sort = vm.spawn('sort', ['-n'], { timeoutMs: 60_000 });
+ * sort.stdin.end('10\n9\n');
+ * for await (const chunk of sort.stdout) process.stdout.write(chunk);
+ * const { exitCode } = await sort.exited;
+ * console.log(exitCode);
+ * // prints 9
+ * // prints 10
+ * // prints 0
+ * ```
+ */
 export class GuestProcess {
   /** What is written here the command reads; end it, or the command waits for more. */
   readonly stdin: Writable;

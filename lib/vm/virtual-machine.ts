@@ -109,14 +109,12 @@ let machineCount = 0;
  * Commands run as root of the guest in the host's file system, read-only; they have /proc, /sys, /dev and /dev/shm of
  * their own, and in /tmp they see the host's files while what they write stays in the guest.
  *
- * @example
  * ```ts
  * import { VirtualMachine } from 'viaduct/vm';
  *
- * const vm = await VirtualMachine.boot();
- * const { stdout } = await vm.exec('uname', ['-r']);
- * console.log(stdout);
- * await vm.stop();
+ * await using vm = await VirtualMachine.boot({ memoryBytes: 128 * 2 ** 20 });
+ * const { exitCode, stdout } = await vm.exec('uname', ['-s']);
+ * console.log(exitCode, stdout.trim()); // prints 0 Linux
  * ```
  */
 export class VirtualMachine extends EventEmitter<VmEvents> {

@@ -8,6 +8,26 @@ import { ringMemory } from './send-ring.js';
 /**
  * Completions that are read without anything being allocated. Make one with `cq.ring(capacity)`; `cq.pollInto(ring)`
  * fills it from its start. Statuses and opcodes are the numbers of ibv_wc_status and ibv_wc_opcode: 0 is success.
+ *
+ * ```ts
+ * import { openDevice, SIGNALED } from 'viaduct/verbs';
+ *
+ * using device = openDevice();
+ * const pd = device.allocPd();
+ * const cq = device.createCq(64);
+ * const qp = pd.createQp({ type: 'RC', sendCq: cq });
+ * qp.connect(qp.endpoint()); // to itself
+ * const mr = pd.registerMemory(new Uint8Array(64), ['local-write', 'remote-write']);
+ * const requests = qp.sendRing(1);
+ * requests.rdmaWrite(0, 7, mr, 32, 8, mr.addressLow, mr.addressHigh, mr.rkey, SIGNALED);
+ * qp.post(requests, 0, 1);
+ *
+ * const completions = cq.ring(16);
+ * const count = cq.nextIntoSync(completions, { timeoutMs: 5000 }); // or cq.pollInto(completions)
+ * for (let i = 0; i < count; i++) {
+ *   console.log(completions.id(i), completions.status(i)); // prints 7 0
+ * }
+ * ```
  */
 export class CompletionRing extends Resource {
   /** Slots; they go from 0 to `capacity - 1`. */

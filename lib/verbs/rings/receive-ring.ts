@@ -13,7 +13,27 @@ import {
   writeRawEntry,
 } from './send-ring.js';
 
-/** Receive work requests that are written in place. Make one with `qp.receiveRing(n)` or `srq.receiveRing(n)`. */
+/**
+ * Receive work requests that are written in place. Make one with `qp.receiveRing(n)` or `srq.receiveRing(n)`.
+ *
+ * ```ts
+ * import { openDevice } from 'viaduct/verbs';
+ *
+ * using device = openDevice();
+ * const pd = device.allocPd();
+ * const cq = device.createCq(64);
+ * const qp = pd.createQp({ type: 'RC', sendCq: cq, maxInlineBytes: 8 });
+ * qp.connect(qp.endpoint()); // to itself
+ * const mr = pd.registerMemory(new Uint8Array(4 * 64));
+ *
+ * const receives = qp.receiveRing(4);
+ * for (let i = 0; i < 4; i++) receives.receive(i, i, mr, i * 64, 64);
+ * qp.postReceives(receives, 0, 4);
+ * qp.postSend({ opcode: 'send', inline: Buffer.from('hello') });
+ * console.log((await cq.next({ timeoutMs: 5000 })).check().id); // prints 0
+ * qp.postReceives(receives, 0, 1); // slot 0 again, as it is
+ * ```
+ */
 export class ReceiveRing extends Resource {
   /** Slots; they go from 0 to `capacity - 1`. */
   readonly capacity: number;

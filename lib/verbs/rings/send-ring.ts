@@ -16,6 +16,29 @@ const OP = WR_OPCODE;
  * Each method writes the whole of one slot. A slot that was posted may be written again at once, or posted again as
  * it is: the device has its own copy. 64-bit addresses are given as two halves; an `id` is a whole number up to 2^53.
  * `flags` are `SIGNALED`, `SOLICITED` and `FENCE`, or-ed.
+ *
+ * ```ts
+ * import { openDevice, SIGNALED } from 'viaduct/verbs';
+ *
+ * using device = openDevice();
+ * const pd = device.allocPd();
+ * const cq = device.createCq(64);
+ * const qp = pd.createQp({ type: 'RC', sendCq: cq });
+ * qp.connect(qp.endpoint()); // to itself
+ * const mine = new BigUint64Array([40n, 0n]);
+ * const here = pd.registerMemory(mine);
+ * const theirs = new BigUint64Array(1);
+ * const there = pd.registerMemory(theirs, ['local-write', 'remote-write', 'remote-atomic']);
+ *
+ * // Writes 40 and adds 2, by one native call; only the last is completed.
+ * const { addressLow, addressHigh, rkey } = there; // in life the peer's
+ * const requests = qp.sendRing(2);
+ * requests.rdmaWrite(0, 1, here, 0, 8, addressLow, addressHigh, rkey, 0);
+ * requests.fetchAdd(1, 2, here, 8, addressLow, addressHigh, rkey, 2, 0, SIGNALED);
+ * qp.post(requests, 0, 2);
+ * console.log((await cq.next({ timeoutMs: 5000 })).check().id); // prints 2
+ * console.log(theirs[0], mine[1]); // prints 42n 40n
+ * ```
  */
 export class SendRing extends Resource {
   /** Slots; they go from 0 to `capacity - 1`. */

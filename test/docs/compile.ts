@@ -1,0 +1,38 @@
+/** Compiles programs as users of the package do, with its declarations from dist. */
+import { basename } from 'node:path';
+
+import ts from 'typescript';
+
+const OPTIONS: ts.CompilerOptions = {
+  target: ts.ScriptTarget.ES2022,
+  lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
+  module: ts.ModuleKind.NodeNext,
+  moduleResolution: ts.ModuleResolutionKind.NodeNext,
+  types: ['node'],
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  skipLibCheck: true,
+  allowJs: true,
+  checkJs: true,
+};
+
+/** Compiles `files`, all in the folder `rootDir`, into `outDir`; returns the complaints about each. */
+export function compile(
+  files: readonly string[],
+  rootDir: string,
+  outDir: string,
+): Map<string, string[]> {
+  const program = ts.createProgram(files, { ...OPTIONS, rootDir, outDir });
+  const diagnostics = [...ts.getPreEmitDiagnostics(program), ...program.emit().diagnostics];
+  const complaints = new Map<string, string[]>(files.map((file) => [file, []]));
+  for (const { file, start = 0, messageText } of diagnostics) {
+    const text = ts.flattenDiagnosticMessageText(messageText, '\n');
+    if (file === undefined) throw new Error(text);
+    const { line } = file.getLineAndCharacterOfPosition(start);
+    const said = `${basename(file.fileName)}:${line + 1}: ${text}`;
+    const known = complaints.get(file.fileName);
+    if (known === undefined) throw new Error(said);
+    known.push(said);
+  }
+  return complaints;
+}
