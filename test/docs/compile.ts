@@ -1,6 +1,4 @@
 /** Compiles programs as users of the package do, with its declarations from dist. */
-import { basename } from 'node:path';
-
 import ts from 'typescript';
 
 const OPTIONS: ts.CompilerOptions = {
@@ -16,23 +14,27 @@ const OPTIONS: ts.CompilerOptions = {
   checkJs: true,
 };
 
+/** What the compiler says of a file, and of which line; the first is 1. */
+export interface Complaint {
+  readonly line: number;
+  readonly text: string;
+}
+
 /** Compiles `files`, all in the folder `rootDir`, into `outDir`; returns the complaints about each. */
 export function compile(
   files: readonly string[],
   rootDir: string,
   outDir: string,
-): Map<string, string[]> {
+): Map<string, Complaint[]> {
   const program = ts.createProgram(files, { ...OPTIONS, rootDir, outDir });
   const diagnostics = [...ts.getPreEmitDiagnostics(program), ...program.emit().diagnostics];
-  const complaints = new Map<string, string[]>(files.map((file) => [file, []]));
+  const complaints = new Map<string, Complaint[]>(files.map((file) => [file, []]));
   for (const { file, start = 0, messageText } of diagnostics) {
     const text = ts.flattenDiagnosticMessageText(messageText, '\n');
     if (file === undefined) throw new Error(text);
-    const { line } = file.getLineAndCharacterOfPosition(start);
-    const said = `${basename(file.fileName)}:${line + 1}: ${text}`;
     const known = complaints.get(file.fileName);
-    if (known === undefined) throw new Error(said);
-    known.push(said);
+    if (known === undefined) throw new Error(`${file.fileName}: ${text}`);
+    known.push({ line: file.getLineAndCharacterOfPosition(start).line + 1, text });
   }
   return complaints;
 }

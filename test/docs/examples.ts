@@ -12,8 +12,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface Example {
-  /** Its file and line. */
-  readonly name: string;
+  readonly file: string;
+  /** The line of its fence; the first of a file is 1. */
+  readonly line: number;
   readonly language: 'js' | 'ts';
   readonly text: string;
   /** Undefined for a whole program. */
@@ -31,10 +32,11 @@ export function examplesIn(file: string, text: string): Example[] {
     const fence = match.index + whole.indexOf('```');
     const ranks = /^\/\/.*viaduct run -n (\d+)/.exec(code)?.[1];
     return {
-      name: `${file}:${text.slice(0, fence).split('\n').length}`,
+      file,
+      line: text.slice(0, fence).split('\n').length,
       language: language as 'js' | 'ts',
       text: code,
-      given,
+      given: given?.trim(),
       ranks: ranks === undefined ? undefined : Number(ranks),
       prints: [...code.matchAll(/\/\/ prints (.*)$/gm)].map(([, line = '']) => line),
     };
