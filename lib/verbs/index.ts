@@ -53,18 +53,18 @@ export type { PathExplanation } from './path-explanation.js';
 export { PITFALL } from './pitfalls.js';
 export { accessNumber, ProtectionDomain, type Registrable } from './protection-domain.js';
 export { PROVIDERS, type ProviderName, softwareHcaPath } from './provider.js';
-export {
-  type ConnectOptions,
-  type Ece,
-  QueuePair,
-  type QueuePairOptions,
-  type XrcTargetOptions,
-} from './queue-pair.js';
+export { QueuePair } from './queue-pair.js';
 export type {
   QueuePairAttributes,
   QueuePairCapabilities,
   QueuePairQuery,
 } from './queue-pair-attributes.js';
+export type {
+  ConnectOptions,
+  Ece,
+  QueuePairOptions,
+  XrcTargetOptions,
+} from './queue-pair-options.js';
 export type { RawMemory, ReceiveWorkRequest, ScatterGatherEntry } from './receive-work-request.js';
 export { CompletionRing } from './rings/completion-ring.js';
 export { ReceiveRing } from './rings/receive-ring.js';

@@ -4,7 +4,8 @@ import { constants } from 'node:fs';
 import type { Device } from './device.js';
 import { attempt } from './errors.js';
 import { native } from './native.js';
-import { QueuePair, type XrcTargetOptions } from './queue-pair.js';
+import { QueuePair } from './queue-pair.js';
+import type { XrcTargetOptions } from './queue-pair-options.js';
 import { Resource } from './resource.js';
 
 /** What `device.openXrcd` is to open or make. */
