@@ -22,6 +22,7 @@ const options = {
   excludeProtected: true,
   excludeExternals: true,
   disableSources: true,
+  hideGenerator: true,
   githubPages: false,
   treatWarningsAsErrors: true,
   // The check `tsc` has looked for those.

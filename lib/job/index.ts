@@ -1,5 +1,5 @@
 /**
- * Jobs: start ranks, pass their output on, end all of them when one fails.
+ * Jobs: start ranks, pass their output on, end all of them when one fails. Times are in milliseconds.
  *
  * @module viaduct/job
  */

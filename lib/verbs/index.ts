@@ -1,5 +1,12 @@
 /**
- * Verbs: the classes of this folder are one to one the objects of libibverbs.
+ * InfiniBand verbs: the classes are one to one the objects of libibverbs, over the system's provider or the software HCA.
+ *
+ * Every call on an object that is closed throws a `ClosedError`; a verb that the provider or device does not have an
+ * `UnsupportedError`; what a device refuses a `VerbsError` with its `errno`, the `verb`, and what to do.
+ *
+ * Sizes are in bytes, times in milliseconds unless the name or the docstring says otherwise. Numbers that verbs give
+ * with 64 bits are bigint in objects, and two numbers of 32 bits in rings. Names in parentheses with a (3) are manual
+ * pages of rdma-core.
  *
  * @module viaduct/verbs
  */
@@ -13,13 +20,12 @@ export {
 export {
   type AsyncEvent,
   Device,
-  type DeviceAttributes,
   type DeviceDescription,
   listDevices,
   openDevice,
   type OpenDeviceOptions,
-  type PortAttributes,
 } from './device.js';
+export type { DeviceAttributes, PortAttributes } from './device-attributes.js';
 export type { Endpoint, EndpointOptions, GidEntry } from './endpoint.js';
 export {
   type Access,

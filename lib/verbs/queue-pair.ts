@@ -169,6 +169,14 @@ export class QueuePair extends Resource {
     this.openHandle('qp.endpoint');
     const { port = this.#end?.port ?? 1 } = options;
     const attributes = this.device.queryPort(port);
+    if (options.gidIndex !== undefined && !(options.gidIndex < attributes.gidTblLen)) {
+      throw argumentError(
+        'qp.endpoint',
+        `port ${port} has no GID ${options.gidIndex}: its table has ${attributes.gidTblLen} entries, ` +
+          'which device.gidTable() lists',
+        { port, gidIndex: options.gidIndex },
+      );
+    }
     const gidIndex = options.gidIndex ?? this.#end?.gidIndex ?? this.device.preferredGid(port);
     const endpoint = {
       type: this.type,

@@ -1,5 +1,7 @@
 /**
- * Virtual machines: boot, run commands, stop.
+ * Virtual machines: boot, run commands, stop. Sizes are in bytes, times in milliseconds.
+ *
+ * What goes wrong with a machine is a `VmError`, which names it and quotes the end of its console.
  *
  * @module viaduct/vm
  */
