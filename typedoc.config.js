@@ -23,6 +23,8 @@ const options = {
   excludeExternals: true,
   disableSources: true,
   hideGenerator: true,
+  // By default `README.md` in a sentence is taken for the address of a host.
+  markdownItOptions: { html: true, linkify: false },
   githubPages: false,
   treatWarningsAsErrors: true,
   // The check `tsc` has looked for those.
