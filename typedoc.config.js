@@ -17,7 +17,6 @@ const options = {
   readme: 'README.md',
   projectDocuments: ['ARCHITECTURE.md', 'CHANGELOG.md'],
   excludeInternal: true,
-  excludePrivate: true,
   // No class is made to be derived from.
   excludeProtected: true,
   excludeExternals: true,
@@ -25,7 +24,6 @@ const options = {
   hideGenerator: true,
   // By default `README.md` in a sentence is taken for the address of a host.
   markdownItOptions: { html: true, linkify: false },
-  githubPages: false,
   treatWarningsAsErrors: true,
   // The check `tsc` has looked for those.
   skipErrorChecking: true,
@@ -35,7 +33,6 @@ const options = {
     invalidPath: true,
     rewrittenLink: true,
     notDocumented: true,
-    unusedMergeModuleWith: true,
   },
 };
 
