@@ -233,7 +233,11 @@ export class Aperture {
     return this.#open('freeBytes').#allocator.freePages * header.PAGE_BYTES;
   }
 
-  /** Gives back all blocks of a participant that is gone; returns how many bytes. */
+  /**
+   * Gives back all blocks of a participant that is gone; returns how many bytes.
+   *
+   * @throws ApertureError `ERR_APERTURE_PARTICIPANT` when the index is out of range.
+   */
   reclaim(index: number): number {
     this.participants.recordWord(index);
     return this.#open('reclaim').#allocator.reclaim(index + 2) * header.PAGE_BYTES;

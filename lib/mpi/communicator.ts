@@ -145,12 +145,16 @@ export class Communicator {
     return bounded(() => this.#irecv(buffer, source, tag), options);
   }
 
-  /** Blocks until all ranks of the communicator are in this call (MPI_Barrier). */
+  /**
+   * Blocks until all ranks of the communicator are in this call (MPI_Barrier).
+   *
+   * @throws MpiError `ERR_MPI_RANK_FAILED` when one is gone that should have come.
+   */
   barrierSync(): void {
     barrierSync(this.#engine, this.#context + 1);
   }
 
-  /** Resolves when all ranks of the communicator are in this call (MPI_Barrier). */
+  /** Resolves when all ranks of the communicator are in this call (MPI_Barrier). Rejects as `barrierSync` throws. */
   barrier(): Promise<void> {
     return barrier(this.#engine, this.#context + 1);
   }

@@ -62,6 +62,7 @@ export class CompletionChannel extends Resource {
   /**
    * Blocks until any of the channel's queues has an event, and wakes those who await one.
    *
+   * @param timeoutMs Infinity waits for ever
    * @returns false when the time is over
    */
   waitSync(timeoutMs: number): boolean {

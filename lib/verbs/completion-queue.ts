@@ -125,7 +125,12 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     return this.#capacity;
   }
 
-  /** A ring to poll into; see `pollInto`. */
+  /**
+   * A ring to poll into; see `pollInto`.
+   *
+   * @param capacity slots, 1 to 1048575
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` for another number.
+   */
   ring(capacity: number): CompletionRing {
     this.openHandle('cq.ring');
     return CompletionRing.create(this, capacity, this.extended);
@@ -143,7 +148,9 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     return count;
   }
 
-  /** Takes up to `most` completions (ibv_poll_cq(3)). */
+  /**
+   * Takes up to `most` completions (ibv_poll_cq(3)), in the order in which they came; an empty array when none are there.
+   */
   poll(most = 16): WorkCompletion[] {
     const ring = this.#scratchRing();
     const completions: WorkCompletion[] = [];
@@ -189,14 +196,23 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     }
   }
 
-  /** Waits for the next completion. Its status may be an error: see `completion.check()`. */
+  /**
+   * Waits for the next completion. Its status may be an error: see `completion.check()`.
+   *
+   * @throws VerbsError `ERR_VERBS_TIMEOUT`, `ERR_VERBS_ABORTED`, and `ERR_VERBS_ARGUMENT` for a queue without a
+   *   channel; ClosedError when the queue is closed meanwhile.
+   */
   async next(options: CompletionWaitOptions = {}): Promise<WorkCompletion> {
     const ring = this.#scratchRing();
     await this.nextInto(ring, options, 1);
     return new WorkCompletion(ring, 0);
   }
 
-  /** As `nextInto`, blocking the thread. */
+  /**
+   * As `nextInto`, blocking the thread.
+   *
+   * @throws VerbsError `ERR_VERBS_TIMEOUT`
+   */
   nextIntoSync(
     ring: CompletionRing,
     options: Omit<CompletionWaitOptions, 'signal'> = {},
@@ -219,7 +235,11 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     }
   }
 
-  /** As `next`, blocking the thread. */
+  /**
+   * As `next`, blocking the thread.
+   *
+   * @throws VerbsError `ERR_VERBS_TIMEOUT`
+   */
   nextSync(options: Omit<CompletionWaitOptions, 'signal'> = {}): WorkCompletion {
     const ring = this.#scratchRing();
     this.nextIntoSync(ring, options, 1);
@@ -248,7 +268,11 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     );
   }
 
-  /** Changes how many completions it can hold (ibv_resize_cq(3)). */
+  /**
+   * Changes how many completions it can hold, to `entries` or more (ibv_resize_cq(3)).
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when that is not from 1 to `device.query().maxCqe`, or more are in it.
+   */
   resize(entries: number): void {
     const handle = this.openHandle('cq.resize');
     this.#capacity = attempt('cq.resize', { entries }, () => native.resizeCq(handle, entries));

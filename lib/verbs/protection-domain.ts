@@ -64,8 +64,11 @@ export class ProtectionDomain extends Resource {
   }
 
   /**
-   * Allocates memory that other processes of this host can map, zeroed, and registers it. The software HCA moves
-   * it without a system call; to other devices it is memory like any.
+   * Allocates memory that other processes of this host can map, zeroed, and registers it. The software HCA moves it
+   * without a system call; to other devices it is memory like any.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` unless the size is a positive whole number, `ERR_VERBS_SYSTEM` when there
+   *   is no memory for it.
    */
   allocateMemory(sizeBytes: number, access: readonly Access[] = ['local-write']): MemoryRegion {
     this.openHandle('pd.allocateMemory');
@@ -131,19 +134,33 @@ export class ProtectionDomain extends Resource {
     return MemoryWindow.create(this, type);
   }
 
-  /** A queue pair of any type but `XRC_RECV`, which an XRC domain makes (ibv_create_qp(3)). */
+  /**
+   * A queue pair of any type but `XRC_RECV`, which an XRC domain makes (ibv_create_qp(3)). It is in the state
+   * `RESET`.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when `sendCq` is missing, or more is asked for than the device has.
+   */
   createQp(options: QueuePairOptions): QueuePair {
     this.openHandle('pd.createQp');
     return QueuePair.create(this.device, this, undefined, options);
   }
 
-  /** A queue of receives that many queue pairs take from (ibv_create_srq(3)). */
+  /**
+   * A queue of receives that many queue pairs take from (ibv_create_srq(3)).
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when only one of `xrcDomain` and `cq` is given, or more is asked for than
+   *   the device has.
+   */
   createSrq(options: SharedReceiveQueueOptions = {}): SharedReceiveQueue {
     this.openHandle('pd.createSrq');
     return SharedReceiveQueue.create(this, options);
   }
 
-  /** Where datagrams go (ibv_create_ah(3)). */
+  /**
+   * Where datagrams go (ibv_create_ah(3)).
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when `dgid` is no GID, or the device refuses the path.
+   */
   createAh(vector: AddressVector): AddressHandle {
     this.openHandle('pd.createAh');
     return AddressHandle.create(this, vector);

@@ -402,13 +402,23 @@ export class QueuePair extends Resource {
     }
   }
 
-  /** Makes a ring of `capacity` send requests, each with room for this queue pair's pieces and inline bytes. */
+  /**
+   * Makes a ring of send requests, each with room for this queue pair's pieces and inline bytes.
+   *
+   * @param capacity slots, 1 to 1048575
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` for another number.
+   */
   sendRing(capacity: number): SendRing {
     this.openHandle('qp.sendRing');
     return SendRing.create(this, capacity, this.cap.maxSendSge, this.cap.maxInlineData);
   }
 
-  /** Makes a ring of `capacity` receives, each with room for this queue pair's pieces. */
+  /**
+   * Makes a ring of receives, each with room for this queue pair's pieces.
+   *
+   * @param capacity slots, 1 to 1048575
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` for another number.
+   */
   receiveRing(capacity: number): ReceiveRing {
     this.openHandle('qp.receiveRing');
     return ReceiveRing.create(this, capacity, this.cap.maxRecvSge);

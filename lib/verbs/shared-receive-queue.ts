@@ -115,7 +115,12 @@ export class SharedReceiveQueue extends Resource {
     }
   }
 
-  /** Makes a ring of `capacity` receives, each with room for this queue's pieces. */
+  /**
+   * Makes a ring of receives, each with room for this queue's pieces.
+   *
+   * @param capacity slots, 1 to 1048575
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` for another number.
+   */
   receiveRing(capacity: number): ReceiveRing {
     this.openHandle('srq.receiveRing');
     return ReceiveRing.create(this, capacity, this.maxSge);
