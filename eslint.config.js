@@ -34,7 +34,7 @@ function forbiddenPaths() {
 }
 
 export default tseslint.config(
-  { ignores: ['dist/', 'build/', '.tap/', 'results/'] },
+  { ignores: ['dist/', 'build/', 'docs/api/', '.tap/', 'results/'] },
   ...tseslint.configs.strictTypeChecked,
   {
     plugins: { 'import-x': importX },
@@ -156,7 +156,7 @@ export default tseslint.config(
     ...tseslint.configs.disableTypeChecked,
   },
   {
-    files: ['eslint.config.js'],
+    files: ['eslint.config.js', 'typedoc.config.js'],
     rules: { 'import-x/no-default-export': 'off' },
   },
 );

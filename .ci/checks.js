@@ -22,6 +22,7 @@ function checks() {
     ['clang-tidy', ['node', '.ci/clang-tidy.js']],
     ['shellcheck', ['shellcheck', ...shell]],
     ['files', ['node', '.ci/check-files.js']],
+    ['docs', [bin('typedoc'), '--emit', 'none', '--logLevel', 'Warn']],
   ];
 }
 

@@ -8,6 +8,7 @@ export interface ErrorDetails {
   readonly operands?: Readonly<Record<string, unknown>>;
   /** The operating system's error number, where one was given. */
   readonly errno?: number;
+  /** What the error follows from, such as the error of a system call. */
   readonly cause?: unknown;
 }
 
@@ -16,9 +17,13 @@ export interface ErrorDetails {
  * Layers derive their own classes from it: `ApertureError`, `MpiError`, `JobError`, `VmError`.
  */
 export class ViaductError extends Error {
+  /** Stable, in capitals: what programs test for. Each class lists its own. */
   readonly code: string;
+  /** The public call that failed, as the user wrote it; undefined where no one call did. */
   readonly call: string | undefined;
+  /** What the call was given, as far as it matters to the failure; empty where nothing does. */
   readonly operands: Readonly<Record<string, unknown>>;
+  /** The operating system's error number, positive; undefined where the system gave none. */
   readonly errno: number | undefined;
 
   constructor(code: string, message: string, details: ErrorDetails = {}) {

@@ -17,6 +17,7 @@ export const GUEST_DOOR = '/dev/mmapper';
 /** Whoever creates the aperture owns blocks under this name; participant i owns them under i + 2. */
 const CREATOR = 1;
 
+/** What `Aperture.create` is to make. */
 export interface ApertureOptions {
   /** Bytes for blocks; the tables come on top, and the sum is rounded up to pages of 4096 bytes. */
   readonly sizeBytes: number;
@@ -51,15 +52,17 @@ export interface Block {
  * using theirs = Aperture.open(mine.path); // in any process of the same user
  * const { offset, buffer } = mine.allocate(64);
  * new Float64Array(buffer)[0] = 42;
- * console.log(new Float64Array(theirs.blockAt(offset, 64))[0]); // 42
+ * console.log(new Float64Array(theirs.blockAt(offset, 64))[0]); // prints 42
  * ```
  */
 export class Aperture {
   /** What to open in another process or to give to a VMM. */
   readonly path: string;
+  /** Bytes of all of it: the tables and the room for blocks, a multiple of 4096. */
   readonly sizeBytes: number;
   /** The aperture as a whole, header included. Detached by `close`. */
   readonly memory: ArrayBuffer;
+  /** Who takes part, and in what state each one is. */
   readonly participants: Participants;
 
   readonly #handle: MappingHandle;
@@ -230,22 +233,27 @@ export class Aperture {
     return this.#open('freeBytes').#allocator.freePages * header.PAGE_BYTES;
   }
 
-  /** Gives back all blocks of a participant that is gone; returns how many bytes. */
+  /**
+   * Gives back all blocks of a participant that is gone; returns how many bytes.
+   *
+   * @throws ApertureError `ERR_APERTURE_PARTICIPANT` when the index is out of range.
+   */
   reclaim(index: number): number {
     this.participants.recordWord(index);
     return this.#open('reclaim').#allocator.reclaim(index + 2) * header.PAGE_BYTES;
   }
 
-  /** Names a block to the layer that looks for it under this root. */
+  /** @internal Names a block to the layer that looks for it under this root. */
   setRoot(index: number, extent: header.Extent): void {
     header.setRoot(this.#open('setRoot').memory, index, extent);
   }
 
+  /** @internal */
   root(index: number): header.Extent | undefined {
     return header.root(this.#open('root').memory, index);
   }
 
-  /** A watch that calls back on the event loop when a participant's doorbell is rung. */
+  /** @internal A watch that calls back on the event loop when a participant's doorbell is rung. */
   watchDoorbell(wordOffset: number, onRing: () => void): LoopWatch {
     return new native.LoopWatch(this.#open('watchDoorbell').#handle, wordOffset, onRing);
   }
@@ -264,6 +272,7 @@ export class Aperture {
     native.closeAperture(this.#handle);
   }
 
+  /** As `close`. */
   [Symbol.dispose](): void {
     this.close();
   }

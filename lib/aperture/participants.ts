@@ -21,6 +21,14 @@ import { kernelId, processStartTicks } from './kernel.js';
 import { native } from './native.js';
 
 const STATES = ['empty', 'attached', 'finalized', 'failed'] as const;
+/**
+ * - `empty`: nobody has attached under this index;
+ * - `attached`: a process takes part;
+ * - `finalized`: it left in good order;
+ * - `failed`: it is gone without having done so, or was marked by `fail`.
+ *
+ * @useDeclaredType
+ */
 export type ParticipantState = (typeof STATES)[number];
 
 const EMPTY = 0;
@@ -38,9 +46,13 @@ export const DOORBELL_WORD = 68 / 4;
 const REASON_OFFSET = 128;
 const REASON_BYTES = PARTICIPANT_BYTES - REASON_OFFSET - 4;
 
+/** One line of the table of participants, as it was when it was read. */
 export interface Participant {
+  /** Its place in the table, from 0 on: what it attached under. */
   readonly index: number;
+  /** Whether it takes part. */
   readonly state: ParticipantState;
+  /** Its process number in its own kernel and pid namespace; 0 while the record is empty. */
   readonly pid: number;
   /** Equal for two participants of one kernel, which alone can wake each other by futex. */
   readonly kernelId: bigint;
@@ -48,12 +60,29 @@ export interface Participant {
   readonly reason?: string;
 }
 
+/**
+ * The table of those who take part in an aperture. It is part of the shared memory: what one process changes, all
+ * see.
+ *
+ * ```ts
+ * import { Aperture } from 'viaduct/aperture';
+ *
+ * using aperture = Aperture.create({ sizeBytes: 4096, participants: 2 });
+ * const { participants } = aperture;
+ * aperture.attach(0);
+ * participants.fail(1, 'never came');
+ * console.log(participants.state(0), participants.isAlive(0)); // prints attached true
+ * console.log(participants.describe(1).reason); // prints never came
+ * ```
+ */
 export class Participants {
+  /** How many participants it has room for: their indexes go from 0 to `capacity - 1`. */
   readonly capacity: number;
   readonly #memory: ArrayBuffer;
-  /** The whole table and the header before it, as words: hot paths index it by `recordWord`. */
+  /** @internal The whole table and the header before it, as words: hot paths index it by `recordWord`. */
   readonly words: Int32Array;
 
+  /** @internal */
   constructor(memory: ArrayBuffer, capacity: number) {
     this.#memory = memory;
     this.capacity = capacity;
@@ -64,7 +93,7 @@ export class Participants {
     );
   }
 
-  /** Index in `words` of the first word of a participant's record. */
+  /** @internal Index in `words` of the first word of a participant's record. */
   recordWord(index: number): number {
     if (!(Number.isInteger(index) && index >= 0 && index < this.capacity)) {
       throw new ApertureError(
@@ -124,10 +153,20 @@ export class Participants {
     return Atomics.load(this.words, FAILURES_WORD);
   }
 
+  /**
+   * The state of one participant.
+   *
+   * @throws ApertureError `ERR_APERTURE_PARTICIPANT` when the index is out of range.
+   */
   state(index: number): ParticipantState {
     return STATES[Atomics.load(this.words, this.recordWord(index))] ?? 'failed';
   }
 
+  /**
+   * All that the table says of one participant.
+   *
+   * @throws ApertureError `ERR_APERTURE_PARTICIPANT` when the index is out of range.
+   */
   describe(index: number): Participant {
     const record = this.recordWord(index);
     const view = this.#view(record);

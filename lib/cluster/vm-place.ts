@@ -6,6 +6,7 @@ import { VirtualLink, VirtualMachine, type GuestProcess } from '../vm/index.js';
 /** A rank's address on the network of its job. */
 const addressOf = (rank: number): string => `10.86.0.${rank + 1}`;
 
+/** What machines the ranks get. */
 export interface VmPlaceOptions {
   /** `uml` is User-Mode Linux. */
   readonly driver: 'uml';
@@ -35,7 +36,9 @@ function feedStandardInput(guest: GuestProcess): () => void {
  * import { runJob } from 'viaduct/job';
  *
  * const place = new VmPlace({ driver: 'uml', size: 2 });
- * const { exitCode } = await runJob({ size: 2, command: 'node', args: ['app.js'], place });
+ * await runJob({ size: 2, command: 'uname', args: ['-n'], place, bind: 'none' });
+ * // prints [0] rank-0
+ * // prints [1] rank-1
  * ```
  */
 export class VmPlace implements Place {
@@ -51,6 +54,12 @@ export class VmPlace implements Place {
     if (options.network === true) this.#link = VirtualLink.create(Math.max(2, options.size));
   }
 
+  /**
+   * Boots a machine and starts the rank in it.
+   *
+   * @throws VmError `ERR_VM_DRIVER`, `ERR_VM_BOOT`, `ERR_VM_BOOT_TIMEOUT`, `ERR_VM_EXEC`, … as `VirtualMachine.boot`
+   *   and `spawn` have it.
+   */
   async start(start: RankStart): Promise<RankProcess> {
     const vm = await this.#boot(start);
     const guest = vm.spawn(start.command, start.args, {
@@ -71,6 +80,7 @@ export class VmPlace implements Place {
     };
   }
 
+  /** Stops all machines, then closes their link. */
   async close(): Promise<void> {
     for (const stop of this.#stopInput) stop();
     await Promise.all([...this.#machines].map((vm) => vm.stop()));

@@ -25,7 +25,18 @@ function explain(error: unknown, guard: string): JobError {
   });
 }
 
-/** This host as the place where ranks run. */
+/**
+ * This host as the place where ranks run.
+ *
+ * ```ts
+ * import { HostPlace, runJob } from 'viaduct/job';
+ *
+ * const place = new HostPlace({ network: true });
+ * const args = ['-c', 'echo $VIADUCT_NETWORK_ADDRESSES'];
+ * await runJob({ size: 1, command: 'sh', args, place });
+ * // prints [0] 127.0.0.1
+ * ```
+ */
 export class HostPlace implements Place {
   readonly #network: boolean;
   /** The guards of ranks that run; each forwards signals to its rank. */
@@ -41,6 +52,11 @@ export class HostPlace implements Place {
     process.on('exit', this.#killAll);
   }
 
+  /**
+   * Starts a rank as a process under a guard, which ends it and all that it started when this process is gone.
+   *
+   * @throws JobError `ERR_JOB_SPAWN` when the operating system refuses a process.
+   */
   async start(start: RankStart): Promise<RankProcess> {
     const { command, args } = guarded(start, start.cpu);
     const child = spawn(command, args, {
@@ -71,6 +87,7 @@ export class HostPlace implements Place {
     };
   }
 
+  /** Kills the ranks that still run. */
   async close(): Promise<void> {
     this.#killAll();
     process.off('exit', this.#killAll);

@@ -1,4 +1,8 @@
-/** Jobs: start ranks, pass their output on, end all of them when one fails. */
+/**
+ * Jobs: start ranks, pass their output on, end all of them when one fails. Times are in milliseconds.
+ *
+ * @module viaduct/job
+ */
 export { HostPlace } from './host-place.js';
 export { NETWORK_ADDRESSES } from './rank-environment.js';
 export { JobError, JobFailure } from './job-error.js';

@@ -9,18 +9,36 @@ import { resolveProgram } from './program.js';
 
 /** Told as the job goes on. */
 export type JobEvent =
-  | { readonly type: 'started'; readonly rank: number }
-  | ({ readonly type: 'ended'; readonly rank: number } & RankExit)
-  | { readonly type: 'failed'; readonly failure: JobFailure };
+  | {
+      /** The rank's process runs. */
+      readonly type: 'started';
+      /** From 0 to the job's size - 1. */
+      readonly rank: number;
+    }
+  | ({
+      /** The rank's process has ended, in order or not. */
+      readonly type: 'ended';
+      /** From 0 to the job's size - 1. */
+      readonly rank: number;
+    } & RankExit)
+  | {
+      /** The job has failed, and ends; told once. */
+      readonly type: 'failed';
+      /** What the job's result will name. */
+      readonly failure: JobFailure;
+    };
 
+/** What a job is asked for. */
 export interface JobOptions {
   /** How many ranks. */
   readonly size: number;
   /** The program of each rank: a path if it has a slash, else a name that is looked up in PATH. */
   readonly command: string;
+  /** The program's arguments; none by default. */
   readonly args?: readonly string[];
   /** The ranks' environment; by default this process's. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The ranks' working directory; by default this process's. */
   readonly cwd?: string;
   /** `core` (the default) binds each rank to a processor of its own where there are enough. */
   readonly bind?: 'core' | 'none';
@@ -28,13 +46,15 @@ export interface JobOptions {
   readonly label?: boolean;
   /** Where ranks run; by default on this host. The job closes it at its end. */
   readonly place?: Place;
-  /** The job is ended as failed if it takes longer. */
+  /** Milliseconds after which the job is ended as failed (`ERR_JOB_TIMEOUT`), at most 2³¹ - 1; no limit by default. */
   readonly timeoutMs?: number;
   /** `inherit` gives rank 0 this process's standard input; by default all ranks read an empty one. */
   readonly stdin?: 'inherit' | 'ignore';
-  /** Where the ranks' output goes; by default this process's own streams. */
+  /** Where the ranks' standard output goes; by default to this process's. */
   readonly stdout?: Writable;
+  /** Where the ranks' standard error goes; by default to this process's. */
   readonly stderr?: Writable;
+  /** Called at each event. If it throws, the job is ended, and its result rejects with what was thrown. */
   readonly onEvent?: (event: JobEvent) => void;
   /** Ends the job; `runJob` then rejects with the signal's reason. */
   readonly signal?: AbortSignal;

@@ -39,9 +39,12 @@ const TIMEOUT_STATUS = 124;
  * A job that runs. {@link runJob} suits most programs; this class is for those that pass signals on.
  *
  * ```ts
+ * import { Job } from 'viaduct/job';
+ *
  * const job = Job.start({ size: 2, command: 'node', args: ['app.js'] });
  * process.once('SIGINT', () => job.interrupt('SIGINT'));
  * process.exitCode = (await job.result).exitCode;
+ * // prints [1] Float64Array(4) [ 42, 42, 42, 42 ]
  * ```
  */
 export class Job {
@@ -309,8 +312,8 @@ export class Job {
  * ```ts
  * import { runJob } from 'viaduct/job';
  *
- * const { exitCode, failure } = await runJob({ size: 2, command: 'node', args: ['app.js'] });
- * if (failure) console.error(failure.message);
+ * const { exitCode, failure } = await runJob({ size: 2, command: 'sh', args: ['-c', 'exit 3'] });
+ * console.log(exitCode, failure?.code); // prints 3 ERR_RANK_EXIT
  * ```
  *
  * @throws JobError when the options are wrong; ApertureError when there is no memory for the job;

@@ -3,12 +3,17 @@ import type { Readable } from 'node:stream';
 
 /** One rank as the job wants it started. */
 export interface RankStart {
+  /** The rank's number, from 0 to `size - 1`. */
   readonly rank: number;
+  /** How many ranks the job has. */
   readonly size: number;
   /** The program's absolute path. */
   readonly command: string;
+  /** The program's arguments. */
   readonly args: readonly string[];
+  /** The whole of the rank's environment, with the variables that describe the job. */
   readonly env: Readonly<Record<string, string>>;
+  /** The rank's working directory, an absolute path. */
   readonly cwd: string;
   /** Path of the job's aperture on this host; a place may show it to the rank under another. */
   readonly aperture: string;
@@ -22,13 +27,17 @@ export interface RankStart {
 
 /** How a rank's process ended: by its own exit (`exitCode`) or by a signal (`signal`). */
 export interface RankExit {
+  /** 0 to 255; null if a signal ended it. */
   readonly exitCode: number | null;
+  /** Null if it ended by its own exit. */
   readonly signal: NodeJS.Signals | null;
 }
 
 /** A rank that runs. */
 export interface RankProcess {
+  /** What it writes, until it and all that holds the stream have ended. */
   readonly stdout: Readable;
+  /** The same of its standard error. */
   readonly stderr: Readable;
   /** The rank's end, once and for all it started; rejects if the place was lost under the rank. */
   readonly exited: Promise<RankExit>;
@@ -38,6 +47,7 @@ export interface RankProcess {
 
 /** Starts ranks. All ranks of a job are started at once. */
 export interface Place {
+  /** Starts one rank. Rejects if it can't be; the job then ends with `ERR_RANK_START`. */
   start(start: RankStart): Promise<RankProcess>;
   /** Gives back all that the place holds; called once, after the last rank's end. */
   close(): Promise<void>;

@@ -22,17 +22,24 @@ export interface WaitOptions {
  * request. Messages of one sender to one receiver arrive in order (MPI 4.1, section 3.5).
  *
  * ```ts
+ * // viaduct run -n 2 -- node app.js
  * import { init } from 'viaduct/mpi';
  *
- * const { world, finalize } = await init();
+ * await using job = await init();
+ * const { world } = job;
  * const view = new Float64Array(4);
  * if (world.rank === 0) await world.send(view.fill(1), 1, 7);
- * if (world.rank === 1) console.log(await world.recv(view, 0, 7), view);
- * await finalize();
+ * if (world.rank === 1) {
+ *   const { source, tag, byteLength } = await world.recv(view, 0, 7);
+ *   console.log(source, tag, byteLength, view.join(' ')); // prints [1] 0 7 32 1 1 1 1
+ * }
+ * await world.barrier();
  * ```
  */
 export class Communicator {
+  /** The number of this process among the communicator's, from 0 to `size - 1` (MPI_Comm_rank). */
   readonly rank: number;
+  /** How many ranks there are (MPI_Comm_size). */
   readonly size: number;
   readonly #engine: Engine;
   /** Point-to-point messages have one context, collective operations the next. */
@@ -138,12 +145,16 @@ export class Communicator {
     return bounded(() => this.#irecv(buffer, source, tag), options);
   }
 
-  /** Blocks until all ranks of the communicator are in this call (MPI_Barrier). */
+  /**
+   * Blocks until all ranks of the communicator are in this call (MPI_Barrier).
+   *
+   * @throws MpiError `ERR_MPI_RANK_FAILED` when one is gone that should have come.
+   */
   barrierSync(): void {
     barrierSync(this.#engine, this.#context + 1);
   }
 
-  /** Resolves when all ranks of the communicator are in this call (MPI_Barrier). */
+  /** Resolves when all ranks of the communicator are in this call (MPI_Barrier). Rejects as `barrierSync` throws. */
   barrier(): Promise<void> {
     return barrier(this.#engine, this.#context + 1);
   }

@@ -32,10 +32,13 @@ interface Environment {
  * This process's part in a job.
  *
  * ```ts
+ * // viaduct run -n 2 -- node app.js
  * import { init } from 'viaduct/mpi';
  *
  * await using job = await init();
  * console.log(`rank ${job.world.rank} of ${job.world.size}`);
+ * // prints [0] rank 0 of 2
+ * // prints [1] rank 1 of 2
  * ```
  */
 export interface Job {
@@ -50,6 +53,7 @@ export interface Job {
    * @throws MpiError `ERR_MPI_RANK_FAILED` when a rank is gone that should have come here too.
    */
   readonly finalize: () => Promise<void>;
+  /** As `finalize`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

@@ -28,9 +28,20 @@ export const RECEIVE = 1;
  * while it is being received into.
  *
  * ```ts
- * const request = world.irecv(view, 0, 7);
- * // …
- * const { byteLength } = await request;
+ * // viaduct run -n 2 -- node app.js
+ * import { init, Request } from 'viaduct/mpi';
+ *
+ * await using job = await init();
+ * const { world } = job;
+ * const peer = 1 - world.rank;
+ * const theirs = new Int32Array(1);
+ * const receive = world.irecv(theirs, peer);
+ * const send = world.isend(Int32Array.of(world.rank), peer);
+ * // … while both are under way …
+ * Request.waitAllSync([receive, send]); // or: await receive; await send;
+ * console.log(`rank ${theirs[0]}`, receive.status.byteLength);
+ * // prints [0] rank 1 4
+ * // prints [1] rank 0 4
  * ```
  */
 export class Request implements PromiseLike<Status> {
@@ -100,6 +111,7 @@ export class Request implements PromiseLike<Status> {
     );
   }
 
+  /** What `await` calls. Rejects with the operation's error. */
   then<A = Status, B = never>(
     onFulfilled?: ((status: Status) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,

@@ -10,18 +10,23 @@ import type { WorkCompletion } from './work-completion.js';
 export interface AddressVector {
   /** The port of this device to send from. Default 1. */
   readonly portNum?: number;
-  /** The destination's local identifier (InfiniBand). */
+  /** The destination's local identifier (InfiniBand). Default 0. */
   readonly dlid?: number;
   /** The destination's GID, in eight groups of hexadecimal digits; required on Ethernet. */
   readonly dgid?: string;
-  /** The index of this port's own GID to send from. */
+  /** The index of this port's own GID to send from. Default 0. */
   readonly sgidIndex?: number;
+  /** 20 bits that ask routers to treat a flow of packets alike. Default 0. */
   readonly flowLabel?: number;
+  /** How many routers a packet may pass. Default 64. */
   readonly hopLimit?: number;
+  /** 8 bits that routers choose a queue by; on Ethernet they become the DSCP and ECN of IP. Default 0. */
   readonly trafficClass?: number;
-  /** Service level. */
+  /** Service level, 0 to 15, which switches choose a virtual lane by; on Ethernet the priority. Default 0. */
   readonly sl?: number;
+  /** Added to the port's own LID, to send from another of its 2^`lmc` LIDs. Default 0. */
   readonly srcPathBits?: number;
+  /** The fastest rate to send at, as a number of ibv_rate. Default 0: that of the port. */
   readonly staticRate?: number;
 }
 
@@ -60,9 +65,26 @@ export function vectorFromNative(vector: Required<NativeAddressVector>): Address
  * import { openDevice } from 'viaduct/verbs';
  *
  * using device = openDevice();
- * const { gid } = device.gidTable()[0];
- * const ah = device.allocPd().createAh({ dgid: gid, dlid: device.queryPort(1).lid });
- * console.log(ah.closed); // false
+ * const pd = device.allocPd();
+ * const cq = device.createCq(16);
+ * const a = pd.createQp({ type: 'UD', sendCq: cq });
+ * const b = pd.createQp({ type: 'UD', sendCq: cq });
+ * const to = b.endpoint(); // in life it comes from the peer, as JSON
+ * a.connect();
+ * b.connect();
+ *
+ * const mr = pd.registerMemory(Buffer.from('hello'.padEnd(64)));
+ * b.postRecv({ id: 1, sge: mr.slice(16, 48) }); // 40 bytes of header come first
+ * a.postSend({
+ *   id: 2,
+ *   opcode: 'send',
+ *   sge: mr.slice(0, 5),
+ *   address: pd.createAh({ dlid: to.lid, ...(to.gid === null ? {} : { dgid: to.gid }) }),
+ *   remoteQpn: to.qpn,
+ *   remoteQkey: to.qkey,
+ * });
+ * const { id, byteLen } = (await cq.next({ timeoutMs: 5000 })).check();
+ * console.log(id, byteLen); // prints 1 45
  * ```
  */
 export class AddressHandle extends Resource {

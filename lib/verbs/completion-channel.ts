@@ -16,8 +16,9 @@ import { WaitList } from './waiting.js';
  *
  * using device = openDevice();
  * const channel = device.createChannel();
- * const cq = device.createCq(64, { channel });
- * console.log(cq.channel === channel); // true
+ * const queues = [device.createCq(64, { channel }), device.createCq(64, { channel })];
+ * for (const cq of queues) cq.requestNotification();
+ * console.log(channel.waitSync(10)); // prints false
  * ```
  */
 export class CompletionChannel extends Resource {
@@ -39,7 +40,7 @@ export class CompletionChannel extends Resource {
     this.#watch = new native.DescriptorWatch(descriptor, () => this.#deliver());
   }
 
-  /** Resolves at the next event of the queue with this handle. */
+  /** @internal Resolves at the next event of the queue with this handle. */
   eventOf(
     queue: Handle,
     call: string,
@@ -61,6 +62,7 @@ export class CompletionChannel extends Resource {
   /**
    * Blocks until any of the channel's queues has an event, and wakes those who await one.
    *
+   * @param timeoutMs Infinity waits for ever
    * @returns false when the time is over
    */
   waitSync(timeoutMs: number): boolean {
@@ -71,7 +73,7 @@ export class CompletionChannel extends Resource {
     return ready;
   }
 
-  /** Ends the waits for a queue that closes. */
+  /** @internal Ends the waits for a queue that closes. */
   forget(queue: Handle): void {
     this.#waiters.get(queue)?.failAll(new ClosedError('completion queue', 'cq.next'));
     this.#waiters.delete(queue);

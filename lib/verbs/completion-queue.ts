@@ -19,6 +19,7 @@ const STANDARD_FIELDS = 0x7fn;
 const SINGLE_THREADED = 1;
 const IGNORE_OVERRUN = 2;
 
+/** What `device.createCq` is to make. */
 export interface CompletionQueueOptions {
   /** How events reach the program. Default: the device's own channel; `none` for a queue that is only polled. */
   readonly channel?: CompletionChannel | 'none';
@@ -32,6 +33,7 @@ export interface CompletionQueueOptions {
   readonly ignoreOverrun?: boolean;
 }
 
+/** How to wait for a completion. */
 export interface CompletionWaitOptions extends WaitOptions {
   /** Milliseconds to poll before sleeping. Default 1 when awaited, 0.05 when blocking. */
   readonly pollMs?: number;
@@ -48,13 +50,25 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => void setImmediate
  * import { openDevice } from 'viaduct/verbs';
  *
  * using device = openDevice();
+ * const pd = device.allocPd();
  * const cq = device.createCq(64);
- * const completion = await cq.next({ timeoutMs: 10 }).catch((error) => error.code);
- * console.log(completion); // ERR_VERBS_TIMEOUT
+ * const qp = pd.createQp({ type: 'RC', sendCq: cq });
+ * qp.connect(qp.endpoint()); // to itself
+ * const mr = pd.registerMemory(new Uint8Array(64), ['local-write', 'remote-write']);
+ * qp.postSend({ id: 7, opcode: 'rdma-write', sge: mr.slice(0, 8), remote: mr.remote(32), signaled: true });
+ *
+ * for await (const completion of cq) {
+ *   console.log(completion.id, completion.status, completion.opcode); // prints 7 SUCCESS rdma-write
+ *   break;
+ * }
+ * const nothing = await cq.next({ timeoutMs: 10 }).catch((error) => error.code);
+ * console.log(nothing); // prints ERR_VERBS_TIMEOUT
  * ```
  */
 export class CompletionQueue extends Resource implements AsyncIterable<WorkCompletion> {
+  /** What it was made from. */
   readonly device: Device;
+  /** Where its events arrive; undefined for a queue that is only polled. */
   readonly channel: CompletionChannel | undefined;
   /** Whether completions carry times; such a queue's rings are larger. */
   readonly extended: boolean;
@@ -111,7 +125,12 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     return this.#capacity;
   }
 
-  /** A ring to poll into; see `pollInto`. */
+  /**
+   * A ring to poll into; see `pollInto`.
+   *
+   * @param capacity slots, 1 to 1048575
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` for another number.
+   */
   ring(capacity: number): CompletionRing {
     this.openHandle('cq.ring');
     return CompletionRing.create(this, capacity, this.extended);
@@ -129,7 +148,9 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     return count;
   }
 
-  /** Takes up to `most` completions (ibv_poll_cq(3)). */
+  /**
+   * Takes up to `most` completions (ibv_poll_cq(3)), in the order in which they came; an empty array when none are there.
+   */
   poll(most = 16): WorkCompletion[] {
     const ring = this.#scratchRing();
     const completions: WorkCompletion[] = [];
@@ -175,14 +196,23 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     }
   }
 
-  /** Waits for the next completion. Its status may be an error: see `completion.check()`. */
+  /**
+   * Waits for the next completion. Its status may be an error: see `completion.check()`.
+   *
+   * @throws VerbsError `ERR_VERBS_TIMEOUT`, `ERR_VERBS_ABORTED`, and `ERR_VERBS_ARGUMENT` for a queue without a
+   *   channel; ClosedError when the queue is closed meanwhile.
+   */
   async next(options: CompletionWaitOptions = {}): Promise<WorkCompletion> {
     const ring = this.#scratchRing();
     await this.nextInto(ring, options, 1);
     return new WorkCompletion(ring, 0);
   }
 
-  /** As `nextInto`, blocking the thread. */
+  /**
+   * As `nextInto`, blocking the thread.
+   *
+   * @throws VerbsError `ERR_VERBS_TIMEOUT`
+   */
   nextIntoSync(
     ring: CompletionRing,
     options: Omit<CompletionWaitOptions, 'signal'> = {},
@@ -205,7 +235,11 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     }
   }
 
-  /** As `next`, blocking the thread. */
+  /**
+   * As `next`, blocking the thread.
+   *
+   * @throws VerbsError `ERR_VERBS_TIMEOUT`
+   */
   nextSync(options: Omit<CompletionWaitOptions, 'signal'> = {}): WorkCompletion {
     const ring = this.#scratchRing();
     this.nextIntoSync(ring, options, 1);
@@ -234,7 +268,11 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     );
   }
 
-  /** Changes how many completions it can hold (ibv_resize_cq(3)). */
+  /**
+   * Changes how many completions it can hold, to `entries` or more (ibv_resize_cq(3)).
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when that is not from 1 to `device.query().maxCqe`, or more are in it.
+   */
   resize(entries: number): void {
     const handle = this.openHandle('cq.resize');
     this.#capacity = attempt('cq.resize', { entries }, () => native.resizeCq(handle, entries));
@@ -248,7 +286,7 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     );
   }
 
-  /** Has pitfalls looked for in what is polled here. */
+  /** @internal Has pitfalls looked for in what is polled here. */
   watchPitfalls(watch: PitfallWatch): void {
     this.#pitfalls = watch;
   }

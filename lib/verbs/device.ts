@@ -1,6 +1,7 @@
 /** Devices: what can be asked of them, and what is made from them. */
 import { CompletionChannel } from './completion-channel.js';
 import { CompletionQueue, type CompletionQueueOptions } from './completion-queue.js';
+import type { DeviceAttributes, PortAttributes } from './device-attributes.js';
 import type { GidEntry } from './endpoint.js';
 import {
   ATOMIC_CAP,
@@ -9,12 +10,9 @@ import {
   EVENT_TYPE,
   GID_TYPE,
   LINK_LAYER,
-  type LinkLayer,
   mtuBytes,
-  type MtuBytes,
   NODE_TYPE,
   PORT_STATE,
-  type PortState,
   TRANSPORT_TYPE,
 } from './enumerations.js';
 import { ClosedError } from '../errors.js';
@@ -32,87 +30,33 @@ import { XrcDomain, type XrcDomainOptions } from './xrc-domain.js';
 
 /** A device that can be opened. */
 export interface DeviceDescription {
+  /** Its name, such as `mlx5_0`, `rxe0` or `softhca0`: what `openDevice` takes. */
   readonly name: string;
+  /** Who drives it. */
   readonly provider: ProviderName;
   /** 16 hexadecimal digits in four groups. */
   readonly guid: string;
+  /** What it is: `CA` for a channel adapter, `RNIC` for iWARP, or another name of ibv_node_type. */
   readonly nodeType: string;
+  /** `InfiniBand`, which RoCE devices say too, `iWARP`, or another name of ibv_transport_type. */
   readonly transportType: string;
-}
-
-/** What a device has and how much of it (ibv_query_device(3), ibv_query_device_ex(3)). */
-export interface DeviceAttributes {
-  readonly fwVer: string;
-  readonly nodeGuid: string;
-  readonly sysImageGuid: string;
-  readonly maxMrSize: bigint;
-  readonly pageSizeCap: bigint;
-  readonly vendorId: number;
-  readonly vendorPartId: number;
-  readonly hwVer: number;
-  readonly maxQp: number;
-  readonly maxQpWr: number;
-  /** Names of ibv_device_cap_flags. */
-  readonly capabilities: readonly string[];
-  readonly maxSge: number;
-  readonly maxSgeRd: number;
-  readonly maxCq: number;
-  readonly maxCqe: number;
-  readonly maxMr: number;
-  readonly maxPd: number;
-  readonly maxQpRdAtom: number;
-  readonly maxResRdAtom: number;
-  readonly maxQpInitRdAtom: number;
-  readonly atomicCap: (typeof ATOMIC_CAP)[number];
-  readonly maxMw: number;
-  readonly maxMcastGrp: number;
-  readonly maxMcastQpAttach: number;
-  readonly maxTotalMcastQpAttach: number;
-  readonly maxAh: number;
-  readonly maxSrq: number;
-  readonly maxSrqWr: number;
-  readonly maxSrqSge: number;
-  readonly maxPkeys: number;
-  readonly localCaAckDelay: number;
-  readonly physPortCnt: number;
-  /** 0n: no timestamps. */
-  readonly completionTimestampMask: bigint;
-  /** In kHz. */
-  readonly hcaCoreClock: bigint;
-  /** On-demand paging in general, 0n: none (ibv_odp_general_caps). */
-  readonly odpGeneralCaps: bigint;
-}
-
-/** A port (ibv_query_port(3)). */
-export interface PortAttributes {
-  readonly port: number;
-  readonly state: PortState;
-  readonly maxMtu: MtuBytes;
-  readonly activeMtu: MtuBytes;
-  readonly gidTblLen: number;
-  readonly portCapFlags: number;
-  readonly maxMsgSz: number;
-  readonly badPkeyCntr: number;
-  readonly qkeyViolCntr: number;
-  readonly pkeyTblLen: number;
-  readonly lid: number;
-  readonly smLid: number;
-  readonly lmc: number;
-  readonly activeWidth: number;
-  readonly activeSpeed: number;
-  readonly physState: number;
-  readonly linkLayer: LinkLayer;
 }
 
 /** Something that happened to a device, a port or an object (ibv_get_async_event(3)). */
 export interface AsyncEvent {
+  /** What happened. */
   readonly type: AsyncEventType;
+  /** The port that it happened to, where it is about one. */
   readonly port?: number;
+  /** The queue pair that it happened to, unless it was closed since. */
   readonly queuePair?: QueuePair;
+  /** The completion queue that it happened to, unless it was closed since. */
   readonly completionQueue?: CompletionQueue;
+  /** The shared receive queue that it happened to, unless it was closed since. */
   readonly sharedReceiveQueue?: SharedReceiveQueue;
 }
 
+/** How `openDevice` is to open it. */
 export interface OpenDeviceOptions {
   /** Default: the first provider that has the device. */
   readonly provider?: ProviderName;
@@ -186,17 +130,23 @@ export function openDevice(name?: string, options: OpenDeviceOptions = {}): Devi
  * ```ts
  * import { listDevices, openDevice } from 'viaduct/verbs';
  *
- * console.log(listDevices().map(({ name, provider }) => `${name} of ${provider}`));
+ * for (const { name, provider } of listDevices('softhca')) {
+ *   console.log(`${name} of ${provider}`); // prints softhca0 of softhca
+ * }
  * using device = openDevice('softhca0');
- * console.log(device.queryPort(1).state); // ACTIVE
+ * console.log(device.queryPort(1).state); // prints ACTIVE
  * ```
  */
 export class Device extends Resource {
+  /** What it was opened by. */
   readonly name: string;
+  /** Who drives it. */
   readonly provider: ProviderName;
+  /** 16 hexadecimal digits in four groups. */
   readonly guid: string;
+  /** How many completion vectors (interrupts) it has; queues choose one by number, from 0 on. */
   readonly completionVectors: number;
-  /** Looks for pitfalls, if that was asked for. */
+  /** @internal Looks for pitfalls, if that was asked for. */
   readonly pitfalls: PitfallWatch | undefined;
   readonly #watch: DescriptorWatch;
   readonly #waiting: WaitList;
@@ -249,7 +199,11 @@ export class Device extends Resource {
     };
   }
 
-  /** A port by its number, from 1 to `query().physPortCnt`. */
+  /**
+   * A port by its number, from 1 to `query().physPortCnt` (ibv_query_port(3)).
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when it has no such port.
+   */
   queryPort(port = 1): PortAttributes {
     const handle = this.openHandle('device.queryPort');
     const raw = attempt('device.queryPort', { port }, () => native.queryPort(handle, port));
@@ -264,6 +218,10 @@ export class Device extends Resource {
     };
   }
 
+  /**
+   * One entry of a port's GID table, in eight groups of hexadecimal digits; all zeros where it is empty
+   * (ibv_query_gid(3)).
+   */
   queryGid(port: number, index: number): string {
     const handle = this.openHandle('device.queryGid');
     return gidText(
@@ -308,6 +266,7 @@ export class Device extends Resource {
     return entries;
   }
 
+  /** One entry of a port's table of partition keys, a 16-bit number (ibv_query_pkey(3)). */
   queryPkey(port: number, index: number): number {
     const handle = this.openHandle('device.queryPkey');
     return attempt('device.queryPkey', { port, index }, () =>
@@ -324,11 +283,13 @@ export class Device extends Resource {
     return (ipv4 ?? routable[0] ?? entries[0])?.gidIndex ?? 0;
   }
 
+  /** Makes a protection domain (ibv_alloc_pd(3)). */
   allocPd(): ProtectionDomain {
     this.openHandle('device.allocPd');
     return ProtectionDomain.create(this);
   }
 
+  /** Makes a completion channel (ibv_create_comp_channel(3)). */
   createChannel(): CompletionChannel {
     this.openHandle('device.createChannel');
     return CompletionChannel.create(this);
@@ -340,18 +301,32 @@ export class Device extends Resource {
     return this.#channel;
   }
 
-  /** @param entries how many completions it can hold at least */
+  /**
+   * Makes a completion queue (ibv_create_cq(3)).
+   *
+   * @param entries how many completions it can hold at least
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` unless that is a number from 1 to `query().maxCqe`.
+   */
   createCq(entries: number, options: CompletionQueueOptions = {}): CompletionQueue {
     this.openHandle('device.createCq');
     return CompletionQueue.create(this, entries, options);
   }
 
+  /**
+   * Opens an XRC domain, or makes it (ibv_open_xrcd(3)).
+   *
+   * @throws UnsupportedError on devices without XRC.
+   */
   openXrcd(options: XrcDomainOptions = {}): XrcDomain {
     this.openHandle('device.openXrcd');
     return XrcDomain.open(this, options);
   }
 
-  /** Waits for the next asynchronous event. */
+  /**
+   * Waits for the next asynchronous event (ibv_get_async_event(3)). It keeps the process alive while it waits.
+   *
+   * @throws VerbsError `ERR_VERBS_TIMEOUT`, `ERR_VERBS_ABORTED`; ClosedError when the device is closed meanwhile.
+   */
   async nextEvent(options: WaitOptions = {}): Promise<AsyncEvent> {
     const deadline = deadlineOf(options);
     for (;;) {

@@ -10,10 +10,28 @@ export const QP_TYPE = {
   XRC_SEND: 9,
   XRC_RECV: 10,
 } as const;
+/**
+ * Services of the InfiniBand specification (ibv_qp_type):
+ *
+ * - `RC`, reliable connection: all operations, with one peer, in order, none lost;
+ * - `UC`, unreliable connection: sends and RDMA writes, with one peer, messages may be lost;
+ * - `UD`, unreliable datagram: sends of up to one MTU, to any peer;
+ * - `RAW_PACKET`: whole Ethernet frames;
+ * - `XRC_SEND`, `XRC_RECV`: the two ends of a reliable connection into shared receive queues.
+ *
+ * @useDeclaredType
+ */
 export type QueuePairType = keyof typeof QP_TYPE;
 
 /** ibv_qp_state */
 export const QP_STATE = { RESET: 0, INIT: 1, RTR: 2, RTS: 3, SQD: 4, SQE: 5, ERR: 6 } as const;
+/**
+ * States of a queue pair (ibv_qp_state; InfiniBand Vol. 1, 10.3.1): `RESET`, `INIT` (receives can be posted), `RTR`
+ * (ready to receive), `RTS` (ready to send), `SQD` (the send queue is drained), `SQE` (the send queue failed; not
+ * RC), `ERR`.
+ *
+ * @useDeclaredType
+ */
 export type QueuePairState = keyof typeof QP_STATE;
 
 /** ibv_access_flags */
@@ -28,6 +46,20 @@ export const ACCESS = {
   'huge-tlb': 128,
   'relaxed-ordering': 1 << 20,
 } as const;
+/**
+ * What may be done with memory (ibv_access_flags, ibv_reg_mr(3)); reading it locally may always.
+ *
+ * - `local-write`: receives, reads and atomics of this side may write to it; needed for the two that follow;
+ * - `remote-write`, `remote-atomic`: the peer may write to it, or do atomics on it;
+ * - `remote-read`: the peer may read it;
+ * - `mw-bind`: memory windows may be bound to it;
+ * - `zero-based`: requests name its bytes by their offsets, from 0 on, instead of by addresses;
+ * - `on-demand`: pages are not pinned, but fetched when they are used;
+ * - `huge-tlb`: it consists of huge pages;
+ * - `relaxed-ordering`: the device may reorder its writes.
+ *
+ * @useDeclaredType
+ */
 export type Access = keyof typeof ACCESS;
 
 /** ibv_wr_opcode */
@@ -43,6 +75,12 @@ export const WR_OPCODE = {
   'bind-mw': 8,
   'send-with-invalidate': 9,
 } as const;
+/**
+ * What a send request does (ibv_wr_opcode, ibv_post_send(3)). `…-with-imm` gives 32 bits to the peer's completion,
+ * and takes a receive of the peer; so does `send`. `…-invalidate` ends a remote key.
+ *
+ * @useDeclaredType
+ */
 export type SendOpcode = keyof typeof WR_OPCODE;
 
 /** ibv_qp_create_send_ops_flags, which go by the numbers of ibv_wr_opcode (ibv_create_qp_ex(3)). */
@@ -50,9 +88,11 @@ export function sendOperations(opcodes: readonly SendOpcode[]): bigint {
   return opcodes.reduce((flags, opcode) => flags | (1n << BigInt(WR_OPCODE[opcode])), 0n);
 }
 
-/** ibv_send_flags */
+/** Send flag, for rings: the request starts only when all reads and atomics before it are done (ibv_send_flags). */
 export const FENCE = 1;
+/** Send flag, for rings: the request makes a completion when it succeeds; when it fails it makes one anyway. */
 export const SIGNALED = 2;
+/** Send flag, for rings: the peer's completion is a solicited event, which wakes those who wait for such alone. */
 export const SOLICITED = 4;
 export const INLINE = 8;
 
@@ -69,11 +109,19 @@ const WC_OPCODE = {
   recv: 128,
   'recv-rdma-with-imm': 129,
 } as const;
+/**
+ * What was completed (ibv_wc_opcode). Sends with immediate data or invalidation complete as `send`; on the receiving
+ * side `recv`, or `recv-rdma-with-imm` for an RDMA write with immediate data.
+ *
+ * @useDeclaredType
+ */
 export type CompletionOpcode = keyof typeof WC_OPCODE;
 
-/** ibv_wc_flags */
+/** Completion flag: the message begins with a global routing header of 40 bytes (ibv_wc_flags). */
 export const WC_GRH = 1;
+/** Completion flag: there is immediate data. */
 export const WC_WITH_IMM = 2;
+/** Completion flag: a key of this side was ended. */
 export const WC_WITH_INV = 8;
 
 /** ibv_wc_status, by number */
@@ -103,6 +151,11 @@ export const WC_STATUS = [
   'TM_ERR',
   'TM_RNDV_INCOMPLETE',
 ] as const;
+/**
+ * How a work request ended (ibv_wc_status). `completion.error` says of each failure what likely caused it.
+ *
+ * @useDeclaredType
+ */
 export type CompletionStatus = (typeof WC_STATUS)[number];
 
 /** ibv_event_type, by number */
@@ -128,10 +181,20 @@ export const EVENT_TYPE = [
   'GID_CHANGE',
   'WQ_FATAL',
 ] as const;
+/**
+ * What happened to a device, port or object (ibv_event_type; ibv_get_async_event(3) says what each means).
+ *
+ * @useDeclaredType
+ */
 export type AsyncEventType = (typeof EVENT_TYPE)[number];
 
 /** ibv_mtu: 1 to 5 for these */
 const MTU_BYTES = [256, 512, 1024, 2048, 4096] as const;
+/**
+ * Bytes of data that a packet can have (ibv_mtu).
+ *
+ * @useDeclaredType
+ */
 export type MtuBytes = (typeof MTU_BYTES)[number];
 
 export function mtuNumber(call: string, bytes: number): number {
@@ -148,10 +211,20 @@ export function mtuBytes(number: number): MtuBytes {
 
 /** ibv_port_state, by number */
 export const PORT_STATE = ['NOP', 'DOWN', 'INIT', 'ARMED', 'ACTIVE', 'ACTIVE_DEFER'] as const;
+/**
+ * State of a port (ibv_port_state): data can be sent in `ACTIVE`, and `ACTIVE_DEFER`.
+ *
+ * @useDeclaredType
+ */
 export type PortState = (typeof PORT_STATE)[number];
 
 /** IBV_LINK_LAYER_*, by number */
 export const LINK_LAYER = ['unspecified', 'InfiniBand', 'Ethernet'] as const;
+/**
+ * What a port's link is.
+ *
+ * @useDeclaredType
+ */
 export type LinkLayer = (typeof LINK_LAYER)[number];
 
 /** ibv_node_type */
@@ -179,6 +252,11 @@ export const ATOMIC_CAP = ['none', 'HCA', 'global'] as const;
 
 /** ibv_gid_type, by number */
 export const GID_TYPE = ['IB', 'RoCE v1', 'RoCE v2'] as const;
+/**
+ * By which protocol packets from a GID travel: InfiniBand's own, Ethernet frames of RoCE v1, UDP of RoCE v2.
+ *
+ * @useDeclaredType
+ */
 export type GidType = (typeof GID_TYPE)[number];
 
 /** ibv_device_cap_flags */

@@ -3,6 +3,7 @@ import { getSystemErrorName } from 'node:util';
 
 import { type ErrorDetails, ViaductError } from '../errors.js';
 
+/** What a `VerbsError` is made of. */
 export interface VerbsErrorDetails extends ErrorDetails {
   /** The function of libibverbs that failed. */
   readonly verb?: string;
@@ -17,6 +18,7 @@ export interface VerbsErrorDetails extends ErrorDetails {
  * `ERR_VERBS_TIMEOUT`, `ERR_VERBS_ABORTED` (an AbortSignal), `ERR_VERBS_SYSTEM` (another failure, in `errno`).
  */
 export class VerbsError extends ViaductError {
+  /** The function of libibverbs that failed; undefined where none was called. */
   readonly verb: string | undefined;
 
   constructor(code: string, message: string, details: VerbsErrorDetails = {}) {

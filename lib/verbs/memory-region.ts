@@ -5,6 +5,7 @@ import { native, type NativeRegion } from './native.js';
 import type { ProtectionDomain, Registrable } from './protection-domain.js';
 import { Resource } from './resource.js';
 
+/** How `pd.registerMemory` is to register. */
 export interface RegisterOptions {
   /** The address by which work requests name the first byte. Default: its own (ibv_reg_mr_iova(3)). */
   readonly iova?: bigint;
@@ -12,16 +13,29 @@ export interface RegisterOptions {
 
 /** A part of a region, to send from or receive into. */
 export interface MemorySlice {
+  /** What it is a part of. */
   readonly region: MemoryRegion;
   /** Bytes from the region's start. */
   readonly offset: number;
+  /** Bytes. */
   readonly length: number;
+}
+
+/** A peer's memory: what RDMA and atomic requests name. */
+export interface RemoteMemory {
+  /** Where it begins, in the peer's terms. JSON has no bigint: send it as text. */
+  readonly address: bigint;
+  /** The remote key of its region or window, 32 bits. */
+  readonly rkey: number;
 }
 
 /** What `reregister` changes; what is not given stays. */
 export interface ReregisterChange {
+  /** The memory that the region is to be from now on. */
   readonly memory?: Registrable;
+  /** All that may be done with it from now on. */
   readonly access?: readonly Access[];
+  /** The domain that it is to belong to, of the same device. */
   readonly pd?: ProtectionDomain;
 }
 
@@ -61,8 +75,11 @@ function bytesOf(call: string, memory: Registrable): Uint8Array {
  * import { openDevice } from 'viaduct/verbs';
  *
  * using device = openDevice();
- * const mr = device.allocPd().registerMemory(new Uint8Array(4096), ['local-write', 'remote-write']);
- * console.log(mr.byteLength, mr.slice(64, 16).offset); // 4096 64
+ * const bytes = new Uint8Array(4096);
+ * const mr = device.allocPd().registerMemory(bytes, ['local-write', 'remote-write']);
+ * console.log(mr.byteLength, mr.view?.buffer === bytes.buffer); // prints 4096 true
+ * const { address } = mr.remote(64); // with mr.rkey, what a peer needs to write there
+ * console.log(address - mr.address); // prints 64n
  * ```
  */
 export class MemoryRegion extends Resource {
@@ -133,6 +150,7 @@ export class MemoryRegion extends Resource {
     this.#keys(made);
   }
 
+  /** The domain that it belongs to. */
   get pd(): ProtectionDomain {
     return this.#pd;
   }
@@ -142,6 +160,7 @@ export class MemoryRegion extends Resource {
     return this.#view;
   }
 
+  /** Bytes registered. */
   get byteLength(): number {
     return this.#byteLength;
   }
@@ -166,11 +185,17 @@ export class MemoryRegion extends Resource {
     return this.#addressLow;
   }
 
+  /** The upper 32 bits of `address`, for rings. */
   get addressHigh(): number {
     return this.#addressHigh;
   }
 
-  /** @throws VerbsError `ERR_VERBS_ARGUMENT` when it does not lie within the region. */
+  /**
+   * A part of the region, to name in a work request; all of it by default. It is an object of two numbers and nothing
+   * is copied.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when it does not lie within the region.
+   */
   slice(offset = 0, length = this.#byteLength - offset): MemorySlice {
     if (!(offset >= 0 && length >= 0 && offset + length <= this.#byteLength)) {
       throw argumentError(
@@ -183,13 +208,15 @@ export class MemoryRegion extends Resource {
   }
 
   /** What a peer needs to read or write from `offset` on. */
-  remote(offset = 0): { address: bigint; rkey: number } {
+  remote(offset = 0): RemoteMemory {
     return { address: this.#address + BigInt(offset), rkey: this.#rkey };
   }
 
   /**
-   * Changes memory, access or domain in one step (ibv_rereg_mr(3)). The keys may change. No work request may be
-   * in flight on the region.
+   * Changes memory, access or domain in one step (ibv_rereg_mr(3)). The keys may change. No work request may be in
+   * flight on the region.
+   *
+   * @throws UnsupportedError on devices that can't; VerbsError `ERR_VERBS_MEMORY`, `ERR_VERBS_ARGUMENT`.
    */
   reregister(change: ReregisterChange): void {
     const call = 'mr.reregister';

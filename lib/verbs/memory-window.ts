@@ -8,10 +8,13 @@ import { Resource } from './resource.js';
 
 /** The part of a region that a window opens. The region needs `mw-bind` access. */
 export interface WindowBinding {
+  /** What it is a part of. */
   readonly region: MemoryRegion;
+  /** Bytes from the region's start. Default 0. */
   readonly offset?: number;
   /** Bytes; 0 closes a type 1 window. Default: to the region's end. */
   readonly length?: number;
+  /** What the window opens it to: `remote-read`, `remote-write`, `remote-atomic`, and `zero-based`. */
   readonly access: readonly Access[];
 }
 
@@ -22,11 +25,23 @@ export interface WindowBinding {
  * import { openDevice } from 'viaduct/verbs';
  *
  * using device = openDevice();
- * const window = device.allocPd().allocMw(2);
- * console.log(window.type, window.nextRkey() !== window.rkey); // 2 true
+ * const pd = device.allocPd();
+ * const cq = device.createCq(16);
+ * const qp = pd.createQp({ type: 'RC', sendCq: cq });
+ * qp.connect(qp.endpoint()); // to itself
+ * const mr = pd.registerMemory(new Uint8Array(128), ['local-write', 'mw-bind']);
+ *
+ * // The peer may write to bytes 64 to 127, by the window's key, and nowhere else.
+ * const window = pd.allocMw(2);
+ * const bind = { region: mr, offset: 64, access: ['remote-write'] } as const;
+ * qp.postSend({ opcode: 'bind-mw', window, bind });
+ * const remote = { address: mr.address + 64n, rkey: window.rkey };
+ * qp.postSend({ id: 1, opcode: 'rdma-write', sge: mr.slice(0, 64), remote, signaled: true });
+ * console.log((await cq.next({ timeoutMs: 5000 })).status); // prints SUCCESS
  * ```
  */
 export class MemoryWindow extends Resource {
+  /** 1 is bound by `qp.bindWindow`, 2 by a work request. */
   readonly type: 1 | 2;
   #rkey: number;
   #region: MemoryRegion | undefined;
@@ -57,7 +72,7 @@ export class MemoryWindow extends Resource {
     return ((this.#rkey & 0xffffff00) | ((this.#rkey + 1) & 0xff)) >>> 0;
   }
 
-  /** Notes what a posted bind makes of the window: the region can only be closed after it. */
+  /** @internal Notes what a posted bind makes of the window: the region can only be closed after it. */
   bound(region: MemoryRegion, rkey: number): void {
     if (this.#region !== undefined) this.removeParent(this.#region);
     this.addParent(region);

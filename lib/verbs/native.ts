@@ -43,15 +43,21 @@ export interface NativeRegion {
   readonly address: bigint;
 }
 
-export interface NativeCap {
+/** The sizes of a queue pair (ibv_qp_cap). */
+export interface QueuePairCapabilities {
+  /** Send requests that it can hold. */
   readonly maxSendWr: number;
+  /** Receives that it can hold. */
   readonly maxRecvWr: number;
+  /** Pieces of memory in a send request. */
   readonly maxSendSge: number;
+  /** Pieces of memory in a receive. */
   readonly maxRecvSge: number;
+  /** Bytes that a request can carry in itself. */
   readonly maxInlineData: number;
 }
 
-export interface NativeQpDescription extends NativeCap {
+export interface NativeQpDescription extends QueuePairCapabilities {
   readonly context: Handle;
   readonly pd: Handle;
   readonly xrcd: Handle;
@@ -67,7 +73,7 @@ export interface NativeQpDescription extends NativeCap {
 export interface NativeQpAttributes {
   readonly ahAttr?: NativeAddressVector | undefined;
   readonly altAhAttr?: NativeAddressVector | undefined;
-  readonly cap?: Partial<NativeCap> | undefined;
+  readonly cap?: Partial<QueuePairCapabilities> | undefined;
   readonly [field: string]: unknown;
 }
 
@@ -75,7 +81,7 @@ export type NativeQpQuery = Readonly<
   Record<string, number> & {
     ahAttr: Required<NativeAddressVector>;
     altAhAttr: Required<NativeAddressVector>;
-    cap: NativeCap;
+    cap: QueuePairCapabilities;
     sqSigAll: boolean;
   }
 >;
@@ -176,7 +182,11 @@ export interface NativeVerbs {
   resizeCq(cq: Handle, entries: number): number;
   moderateCq(cq: Handle, count: number, periodMicroseconds: number): void;
   requestNotification(cq: Handle, solicitedOnly: boolean): void;
-  createQp(description: NativeQpDescription): { handle: Handle; qpNum: number; cap: NativeCap };
+  createQp(description: NativeQpDescription): {
+    handle: Handle;
+    qpNum: number;
+    cap: QueuePairCapabilities;
+  };
   modifyQp(qp: Handle, attributes: NativeQpAttributes): void;
   queryQp(qp: Handle): NativeQpQuery;
   queryEce(qp: Handle): { vendorId: number; options: number; compMask: number };

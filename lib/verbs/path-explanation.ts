@@ -5,6 +5,7 @@ import { type Handle, native } from './native.js';
 /** viaduct_path of native/softhca/extensions.h */
 const PATHS = ['none', 'loopback', 'direct', 'copy', 'mixed'] as const;
 
+/** What `qp.explain()` says of a queue pair of the software HCA. */
 export interface PathExplanation {
   /**
    * `none`; `loopback`, to a queue pair of this process; `direct`, by loads and stores on the peer's mapped memory;
@@ -13,16 +14,21 @@ export interface PathExplanation {
   readonly path: (typeof PATHS)[number];
   /** Why, in a sentence, with what to do where something can be done. */
   readonly reason: string;
-  /** 0: unknown. */
+  /** The peer's process number; 0 where it is unknown. */
   readonly peerPid: number;
+  /** Whether the kernel lets this process copy from and to the peer's memory (ptrace(2) has the rules). */
   readonly copyPermitted: boolean;
-  /** The peer's regions that are reached directly, and by copying. */
+  /** The peer's regions that are mapped into this process. */
   readonly directRegions: number;
+  /** The peer's regions that are reached by copying. */
   readonly copiedRegions: number;
-  /** Requests so far, and their bytes, by path. */
+  /** Requests that went directly so far. */
   readonly directOperations: bigint;
+  /** Their bytes. */
   readonly directBytes: bigint;
+  /** Requests that were copied by the kernel so far. */
   readonly copiedOperations: bigint;
+  /** Their bytes. */
   readonly copiedBytes: bigint;
 }
 

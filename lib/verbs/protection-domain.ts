@@ -3,10 +3,11 @@ import { AddressHandle, type AddressVector } from './address-handle.js';
 import { type Access, accessFlags, numberOf } from './enumerations.js';
 import { argumentError, attempt } from './errors.js';
 import type { Device } from './device.js';
-import { MemoryRegion, type RegisterOptions } from './memory-region.js';
+import { MemoryRegion, type MemorySlice, type RegisterOptions } from './memory-region.js';
 import { MemoryWindow } from './memory-window.js';
 import { native } from './native.js';
-import { QueuePair, type QueuePairOptions } from './queue-pair.js';
+import { QueuePair } from './queue-pair.js';
+import type { QueuePairOptions } from './queue-pair-options.js';
 import { Resource } from './resource.js';
 import { SharedReceiveQueue, type SharedReceiveQueueOptions } from './shared-receive-queue.js';
 import type { WorkCompletion } from './work-completion.js';
@@ -24,11 +25,14 @@ const ADVICE = { prefetch: 0, 'prefetch-write': 1, 'prefetch-no-fault': 2 } as c
  *
  * using device = openDevice();
  * const pd = device.allocPd();
- * const mr = pd.registerMemory(new Uint8Array(4096), ['local-write', 'remote-read']);
- * console.log(mr.rkey !== 0); // true
+ * const mr = pd.registerMemory(new Float64Array(512), ['local-write', 'remote-read']);
+ * const qp = pd.createQp({ type: 'RC', sendCq: device.createCq(64) });
+ * pd.close(); // and what was made from it
+ * console.log(mr.closed, qp.closed); // prints true true
  * ```
  */
 export class ProtectionDomain extends Resource {
+  /** What it was made from. */
   readonly device: Device;
 
   /** @internal */
@@ -60,8 +64,11 @@ export class ProtectionDomain extends Resource {
   }
 
   /**
-   * Allocates memory that other processes of this host can map, zeroed, and registers it. The software HCA moves
-   * it without a system call; to other devices it is memory like any.
+   * Allocates memory that other processes of this host can map, zeroed, and registers it. The software HCA moves it
+   * without a system call; to other devices it is memory like any.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` unless the size is a positive whole number, `ERR_VERBS_SYSTEM` when there
+   *   is no memory for it.
    */
   allocateMemory(sizeBytes: number, access: readonly Access[] = ['local-write']): MemoryRegion {
     this.openHandle('pd.allocateMemory');
@@ -98,7 +105,7 @@ export class ProtectionDomain extends Resource {
   /** Tells the device what parts of regions made with `on-demand` will be used soon (ibv_advise_mr(3)). */
   adviseMemory(
     advice: keyof typeof ADVICE,
-    slices: readonly { region: MemoryRegion; offset: number; length: number }[],
+    slices: readonly MemorySlice[],
     options: { readonly wait?: boolean } = {},
   ): void {
     const entries = new DataView(new ArrayBuffer(16 * slices.length));
@@ -127,19 +134,33 @@ export class ProtectionDomain extends Resource {
     return MemoryWindow.create(this, type);
   }
 
-  /** A queue pair of any type but `XRC_RECV`, which an XRC domain makes (ibv_create_qp(3)). */
+  /**
+   * A queue pair of any type but `XRC_RECV`, which an XRC domain makes (ibv_create_qp(3)). It is in the state
+   * `RESET`.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when `sendCq` is missing, or more is asked for than the device has.
+   */
   createQp(options: QueuePairOptions): QueuePair {
     this.openHandle('pd.createQp');
     return QueuePair.create(this.device, this, undefined, options);
   }
 
-  /** A queue of receives that many queue pairs take from (ibv_create_srq(3)). */
+  /**
+   * A queue of receives that many queue pairs take from (ibv_create_srq(3)).
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when only one of `xrcDomain` and `cq` is given, or more is asked for than
+   *   the device has.
+   */
   createSrq(options: SharedReceiveQueueOptions = {}): SharedReceiveQueue {
     this.openHandle('pd.createSrq');
     return SharedReceiveQueue.create(this, options);
   }
 
-  /** Where datagrams go (ibv_create_ah(3)). */
+  /**
+   * Where datagrams go (ibv_create_ah(3)).
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when `dgid` is no GID, or the device refuses the path.
+   */
   createAh(vector: AddressVector): AddressHandle {
     this.openHandle('pd.createAh');
     return AddressHandle.create(this, vector);

@@ -1,7 +1,6 @@
 /** Queue pairs: where work requests are posted. */
 import { randomInt } from 'node:crypto';
 
-import type { CompletionQueue } from './completion-queue.js';
 import type { Device } from './device.js';
 import type { Endpoint, EndpointOptions } from './endpoint.js';
 import {
@@ -13,7 +12,6 @@ import {
   type QueuePairType,
   sendOperations,
   SIGNALED,
-  type SendOpcode,
 } from './enumerations.js';
 import { argumentError, attempt, UnsupportedError, VerbsError } from './errors.js';
 import { gidBytes } from './gid.js';
@@ -30,72 +28,13 @@ import {
   type QueuePairQuery,
 } from './queue-pair-attributes.js';
 import { type ReceiveWorkRequest, writeReceives } from './receive-work-request.js';
+import type { ConnectOptions, Ece, QueuePairOptions } from './queue-pair-options.js';
 import { Resource } from './resource.js';
 import { ReceiveRing } from './rings/receive-ring.js';
 import { SendRing } from './rings/send-ring.js';
 import { type SendWorkRequest, writeSend } from './send-work-request.js';
-import type { SharedReceiveQueue } from './shared-receive-queue.js';
 import { diagnoseModify } from './transitions.js';
 import type { XrcDomain } from './xrc-domain.js';
-
-/** The receiving end of XRC has no queues of its own. */
-export interface XrcTargetOptions {
-  readonly createFlags?: number;
-}
-
-export interface QueuePairOptions extends XrcTargetOptions {
-  readonly type: QueuePairType;
-  /** Where sends complete. */
-  readonly sendCq?: CompletionQueue;
-  /** Where receives complete. Default: `sendCq`. */
-  readonly recvCq?: CompletionQueue;
-  /** Takes receives from here instead of a queue of its own. */
-  readonly srq?: SharedReceiveQueue;
-  /** Send requests that it can hold. Default 64. */
-  readonly maxSendWr?: number;
-  /** Receives that it can hold. Default 64, with `srq` 0. */
-  readonly maxRecvWr?: number;
-  /** Pieces of memory in a send request. Default 1. */
-  readonly maxSendSge?: number;
-  readonly maxRecvSge?: number;
-  /** Bytes that a request can carry in itself. Default 0. */
-  readonly maxInlineBytes?: number;
-  /** Whether every send request is signaled. Default false. */
-  readonly signalAll?: boolean;
-  /** Posts by the newer ibv_wr_* functions, for these opcodes (ibv_wr_post(3)). Default: by ibv_post_send. */
-  readonly sendOps?: readonly SendOpcode[];
-}
-
-/** How a connection behaves. Times are in the codes of ibv_modify_qp(3). */
-export interface ConnectOptions {
-  /** What the peer may do with memory of this side. Default: everything that its regions allow. */
-  readonly access?: readonly Access[];
-  /** Default: the smaller of both ports' active MTUs. */
-  readonly mtu?: MtuBytes;
-  /** 4.096 µs · 2^timeout until a retry. Default 14, which is 67 ms. */
-  readonly timeout?: number;
-  /** Default 7. */
-  readonly retryCnt?: number;
-  /** Retries while the peer has no receive posted. Default 7, for ever. */
-  readonly rnrRetry?: number;
-  /** Default 12, which is 0.64 ms. */
-  readonly minRnrTimer?: number;
-  /** Reads and atomics in flight, this side's and the peer's. Default: up to 16, as the device has it. */
-  readonly maxRdAtomic?: number;
-  readonly maxDestRdAtomic?: number;
-  readonly pkeyIndex?: number;
-  /** Service level, traffic class and hop limit of the path. Default 0, 0, 64. */
-  readonly sl?: number;
-  readonly trafficClass?: number;
-  readonly hopLimit?: number;
-}
-
-/** Extended connection establishment: what two vendors' adapters agree on. */
-export interface Ece {
-  readonly vendorId: number;
-  readonly options: number;
-  readonly compMask: number;
-}
 
 const REMOTE_ACCESS: readonly Access[] = [
   'local-write',
@@ -125,20 +64,27 @@ interface OwnEnd {
  * const b = pd.createQp({ type: 'RC', sendCq: cq });
  * a.connect(b.endpoint()); // in life the endpoints travel as JSON
  * b.connect(a.endpoint());
- * const mr = pd.registerMemory(Buffer.from('hello, ......'));
+ *
+ * const bytes = Buffer.from('hello, ......');
+ * const mr = pd.registerMemory(bytes);
  * b.postRecv({ id: 1, sge: mr.slice(7, 5) });
  * a.postSend({ id: 2, opcode: 'send', sge: mr.slice(0, 5), signaled: true });
- * for (let done = 0; done < 2; done++) (await cq.next({ timeoutMs: 1000 })).check();
- * console.log(Buffer.from(mr.view).toString()); // hello, hello.
+ * for (let done = 0; done < 2; done++) (await cq.next({ timeoutMs: 5000 })).check();
+ * console.log(bytes.toString()); // prints hello, hello.
  * ```
  */
 export class QueuePair extends Resource {
+  /** The device that it is on. */
   readonly device: Device;
+  /** The service it offers. */
   readonly type: QueuePairType;
+  /** Its number on the device, 24 bits: what the peer addresses. */
   readonly qpNum: number;
   /** The sizes that it got, which may be more than asked for. */
   readonly cap: QueuePairCapabilities;
+  /** Whether every send request makes a completion, asked for or not. */
   readonly signalAll: boolean;
+  /** Whether its receives come from a shared receive queue. */
   readonly hasSharedReceiveQueue: boolean;
   #end: OwnEnd | undefined;
   #scratch: SendRing | undefined;
@@ -214,11 +160,23 @@ export class QueuePair extends Resource {
     this.hasSharedReceiveQueue = options.srq !== undefined;
   }
 
-  /** This end, to give to the peer. Its port, GID index and PSN are those that `connect` uses. */
+  /**
+   * This end, to give to the peer. Its port, GID index and PSN are those that `connect` uses.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when the device has no such port or GID.
+   */
   endpoint(options: EndpointOptions = {}): Endpoint {
     this.openHandle('qp.endpoint');
     const { port = this.#end?.port ?? 1 } = options;
     const attributes = this.device.queryPort(port);
+    if (options.gidIndex !== undefined && !(options.gidIndex < attributes.gidTblLen)) {
+      throw argumentError(
+        'qp.endpoint',
+        `port ${port} has no GID ${options.gidIndex}: its table has ${attributes.gidTblLen} entries, ` +
+          'which device.gidTable() lists',
+        { port, gidIndex: options.gidIndex },
+      );
+    }
     const gidIndex = options.gidIndex ?? this.#end?.gidIndex ?? this.device.preferredGid(port);
     const endpoint = {
       type: this.type,
@@ -405,7 +363,12 @@ export class QueuePair extends Resource {
     }
   }
 
-  /** Posts `count` requests of a ring, from slot `first` on, by one native call. */
+  /**
+   * Posts `count` requests of a ring, from slot `first` on, by one native call (ibv_post_send(3)).
+   *
+   * @throws VerbsError `ERR_VERBS_POST`, or `ERR_VERBS_MEMORY` where the memory of a region was given away; the
+   *   operand `posted` says how many were posted before the one refused.
+   */
   post(ring: SendRing, first: number, count: number): void {
     if (this.device.pitfalls !== undefined) {
       this.device.pitfalls.sending(this, ring, first, count);
@@ -414,7 +377,11 @@ export class QueuePair extends Resource {
     if (outcome !== count) checkPosted('qp.post', 'queue pair', 'ibv_post_send', outcome, count);
   }
 
-  /** Posts receives (ibv_post_recv(3)). */
+  /**
+   * Posts receives (ibv_post_recv(3)). Messages take them in this order.
+   *
+   * @throws VerbsError `ERR_VERBS_POST`, `ERR_VERBS_MEMORY` as `post`.
+   */
   postRecv(requests: ReceiveWorkRequest | readonly ReceiveWorkRequest[]): void {
     this.openHandle('qp.postRecv');
     this.#receives ??= ReceiveRing.create(this, 16, this.cap.maxRecvSge);
@@ -422,7 +389,11 @@ export class QueuePair extends Resource {
     writeReceives(ring, requests, (count) => this.postReceives(ring, 0, count));
   }
 
-  /** Posts `count` receives of a ring, from slot `first` on, by one native call. */
+  /**
+   * Posts `count` receives of a ring, from slot `first` on, by one native call.
+   *
+   * @throws VerbsError `ERR_VERBS_POST`, `ERR_VERBS_MEMORY` as `post`.
+   */
   postReceives(ring: ReceiveRing, first: number, count: number): void {
     this.device.pitfalls?.receiving(this);
     const outcome = postRecv(this.handle, ring.handle, first >>> 0, count >>> 0);
@@ -431,17 +402,34 @@ export class QueuePair extends Resource {
     }
   }
 
+  /**
+   * Makes a ring of send requests, each with room for this queue pair's pieces and inline bytes.
+   *
+   * @param capacity slots, 1 to 1048575
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` for another number.
+   */
   sendRing(capacity: number): SendRing {
     this.openHandle('qp.sendRing');
     return SendRing.create(this, capacity, this.cap.maxSendSge, this.cap.maxInlineData);
   }
 
+  /**
+   * Makes a ring of receives, each with room for this queue pair's pieces.
+   *
+   * @param capacity slots, 1 to 1048575
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` for another number.
+   */
   receiveRing(capacity: number): ReceiveRing {
     this.openHandle('qp.receiveRing');
     return ReceiveRing.create(this, capacity, this.cap.maxRecvSge);
   }
 
-  /** Binds a type 1 window (ibv_bind_mw(3)); it completes like a send request. Returns the window's new key. */
+  /**
+   * Binds a type 1 window (ibv_bind_mw(3)); it completes like a send request. Returns the window's new key.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when the binding does not lie within its region; UnsupportedError on
+   *   devices without windows of type 1.
+   */
   bindWindow(
     window: MemoryWindow,
     binding: WindowBinding,
@@ -466,13 +454,20 @@ export class QueuePair extends Resource {
     return rkey;
   }
 
-  /** Joins a multicast group (ibv_attach_mcast(3)); UD only. */
+  /**
+   * Joins a multicast group (ibv_attach_mcast(3)); UD only.
+   *
+   * @param gid the group's GID, which begins with `ff`
+   * @param lid the group's local identifier (InfiniBand)
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when it is no group's GID, or the queue pair not UD.
+   */
   attachMcast(gid: string, lid = 0): void {
     const handle = this.openHandle('qp.attachMcast');
     const bytes = gidBytes('qp.attachMcast', gid);
     attempt('qp.attachMcast', { gid, lid }, () => native.attachMcast(handle, bytes, lid));
   }
 
+  /** Leaves a multicast group that it has joined (ibv_detach_mcast(3)). */
   detachMcast(gid: string, lid = 0): void {
     const handle = this.openHandle('qp.detachMcast');
     const bytes = gidBytes('qp.detachMcast', gid);

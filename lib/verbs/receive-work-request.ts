@@ -4,13 +4,18 @@ import type { ReceiveRing } from './rings/receive-ring.js';
 
 /** Memory known by its address and key alone, as in ibv_sge; the device checks them. */
 export interface RawMemory {
+  /** Of its first byte, as its region has it. */
   readonly address: bigint;
+  /** Bytes. */
   readonly length: number;
+  /** Local key of its region, 32 bits. */
   readonly lkey: number;
 }
 
+/** One piece of memory in a work request: a part of a region, or an address and a key. */
 export type ScatterGatherEntry = MemorySlice | RawMemory;
 
+/** One receive (ibv_post_recv(3)). It takes one message, which must not be longer than its memory. */
 export interface ReceiveWorkRequest {
   /** Comes back in the completion. A whole number up to 2^53. Default 0. */
   readonly id?: number;

@@ -19,6 +19,11 @@ export function resourceAt<T extends Resource>(
   return isOne ? (resource as T) : undefined;
 }
 
+/**
+ * What the objects of a device have in common: closing one closes, first, all that was made from it. The garbage
+ * collector closes none, for peers may use what a program has forgotten; an object stays until it is closed or its
+ * thread ends. Any call on a closed object throws a `ClosedError`.
+ */
 export abstract class Resource implements Disposable {
   readonly #what: string;
   readonly #parents: Resource[];
@@ -34,11 +39,12 @@ export abstract class Resource implements Disposable {
     open.set(handle, this);
   }
 
-  /** The number by which native code knows the object, for posting and polling; 0 once closed. */
+  /** @internal The number by which native code knows the object, for posting and polling; 0 once closed. */
   get handle(): Handle {
     return this.#handle;
   }
 
+  /** Whether `close` was called, on the object or on what it was made from. */
   get closed(): boolean {
     return this.#handle === 0;
   }
@@ -88,6 +94,7 @@ export abstract class Resource implements Disposable {
     for (const parent of this.#parents) parent.#children.delete(this);
   }
 
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -9,6 +9,7 @@ import {
   WR_OPCODE,
 } from './enumerations.js';
 import { argumentError } from './errors.js';
+import type { RemoteMemory } from './memory-region.js';
 import { bindingNumbers, type MemoryWindow, type WindowBinding } from './memory-window.js';
 import { entriesOf, type ScatterGatherEntry } from './receive-work-request.js';
 import type { SendRing } from './rings/send-ring.js';
@@ -17,6 +18,7 @@ import type { SendRing } from './rings/send-ring.js';
 export interface SendWorkRequest {
   /** Comes back in the completion. A whole number up to 2^53. Default 0. */
   readonly id?: number;
+  /** What it does. */
   readonly opcode: SendOpcode;
   /** The memory to send, write from, or read into; 8 bytes for atomics. */
   readonly sge?: ScatterGatherEntry | readonly ScatterGatherEntry[];
@@ -31,23 +33,28 @@ export interface SendWorkRequest {
   /** 32 bits for the peer's completion: opcodes `…-with-imm`. */
   readonly immediate?: number;
   /** The peer's memory: RDMA and atomics. */
-  readonly remote?: { readonly address: bigint; readonly rkey: number };
+  readonly remote?: RemoteMemory;
   /** The key that ends: `send-with-invalidate` (the peer's), `local-invalidate`. */
   readonly invalidateRkey?: number;
   /** `fetch-add`: what is added. */
   readonly add?: bigint;
-  /** `compare-swap`: what the peer's 8 bytes are compared with, and what replaces them. */
+  /** `compare-swap`: what the peer's 8 bytes are compared with. */
   readonly compare?: bigint;
+  /** `compare-swap`: what replaces them if they are equal. */
   readonly swap?: bigint;
   /** Where it goes: datagrams (UD). */
   readonly address?: AddressHandle;
+  /** The receiver's queue pair, beside `address`. */
   readonly remoteQpn?: number;
+  /** The receiver's key, beside `address`. */
   readonly remoteQkey?: number;
   /** The peer's shared receive queue (XRC). */
   readonly remoteSrqn?: number;
-  /** `bind-mw`: a type 2 window, what it opens, and its new key (default `window.nextRkey()`). */
+  /** `bind-mw`: a type 2 window. */
   readonly window?: MemoryWindow;
+  /** `bind-mw`: what it opens. */
   readonly bind?: WindowBinding;
+  /** `bind-mw`: its new key. Default `window.nextRkey()`. */
   readonly rkey?: number;
 }
 

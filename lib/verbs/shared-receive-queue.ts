@@ -9,6 +9,7 @@ import { Resource } from './resource.js';
 import { ReceiveRing } from './rings/receive-ring.js';
 import type { XrcDomain } from './xrc-domain.js';
 
+/** What `pd.createSrq` is to make. */
 export interface SharedReceiveQueueOptions {
   /** Receives that it can hold. Default 256. */
   readonly maxWr?: number;
@@ -20,6 +21,16 @@ export interface SharedReceiveQueueOptions {
   readonly cq?: CompletionQueue;
 }
 
+/** What ibv_query_srq(3) tells. */
+export interface SharedReceiveQueueQuery {
+  /** Receives that it can hold. */
+  readonly maxWr: number;
+  /** Pieces of memory for each. */
+  readonly maxSge: number;
+  /** Fewer receives than this raise an event; 0: none will. */
+  readonly srqLimit: number;
+}
+
 /**
  * A shared receive queue (ibv_create_srq(3)). Made by `pd.createSrq`.
  *
@@ -28,13 +39,23 @@ export interface SharedReceiveQueueOptions {
  *
  * using device = openDevice();
  * const pd = device.allocPd();
+ * const cq = device.createCq(64);
  * const srq = pd.createSrq({ maxWr: 16 });
+ * const server = pd.createQp({ type: 'RC', sendCq: cq, srq }); // of many, one for each client
+ * const client = pd.createQp({ type: 'RC', sendCq: cq, maxInlineBytes: 8 });
+ * server.connect(client.endpoint());
+ * client.connect(server.endpoint());
+ *
  * srq.postRecv({ id: 1, sge: pd.registerMemory(new Uint8Array(64)).slice() });
- * console.log(srq.query().maxWr >= 16); // true
+ * client.postSend({ opcode: 'send', inline: Buffer.from('hello') });
+ * const { qpNum, byteLen } = (await cq.next({ timeoutMs: 5000 })).check();
+ * console.log(qpNum === server.qpNum, byteLen); // prints true 5
  * ```
  */
 export class SharedReceiveQueue extends Resource {
+  /** Receives that it could hold when it was made, which may be more than asked for. */
   readonly maxWr: number;
+  /** Pieces of memory for each. */
   readonly maxSge: number;
   /** By which XRC senders name it; 0 unless it is an XRC queue. */
   readonly srqNum: number;
@@ -82,7 +103,11 @@ export class SharedReceiveQueue extends Resource {
     writeReceives(ring, requests, (count) => this.post(ring, 0, count));
   }
 
-  /** Adds `count` receives of a ring, from slot `first` on. */
+  /**
+   * Adds `count` receives of a ring, from slot `first` on, by one native call.
+   *
+   * @throws VerbsError `ERR_VERBS_POST`, `ERR_VERBS_MEMORY`; the operand `posted` says how many were taken.
+   */
   post(ring: ReceiveRing, first: number, count: number): void {
     const outcome = postSrqRecv(this.handle, ring.handle, first >>> 0, count >>> 0);
     if (outcome !== count) {
@@ -90,6 +115,12 @@ export class SharedReceiveQueue extends Resource {
     }
   }
 
+  /**
+   * Makes a ring of receives, each with room for this queue's pieces.
+   *
+   * @param capacity slots, 1 to 1048575
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` for another number.
+   */
   receiveRing(capacity: number): ReceiveRing {
     this.openHandle('srq.receiveRing');
     return ReceiveRing.create(this, capacity, this.maxSge);
@@ -110,7 +141,7 @@ export class SharedReceiveQueue extends Resource {
   }
 
   /** Its sizes, and its limit: 0 once the event was raised. */
-  query(): { maxWr: number; maxSge: number; srqLimit: number } {
+  query(): SharedReceiveQueueQuery {
     const handle = this.openHandle('srq.query');
     return attempt('srq.query', {}, () => native.querySrq(handle));
   }

@@ -1,9 +1,11 @@
 /** Waiting for an event with a deadline and an AbortSignal. */
 import { VerbsError } from './errors.js';
 
+/** How long to wait. What is given up is taken from nobody: it comes to whoever waits next. */
 export interface WaitOptions {
   /** Milliseconds until the call gives up with `ERR_VERBS_TIMEOUT`. Default: never. */
   readonly timeoutMs?: number | undefined;
+  /** Ends the wait with `ERR_VERBS_ABORTED`; its reason is the error's `cause`. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -49,9 +49,13 @@ const CAUSES: Readonly<Partial<Record<CompletionStatus, string>>> = {
 
 /** A work request failed. Code: `ERR_VERBS_COMPLETION`. */
 export class CompletionError extends VerbsError {
+  /** How the request ended. */
   readonly status: CompletionStatus;
+  /** The id that it was posted with. */
   readonly id: number;
+  /** The queue pair of this side. */
   readonly qpNum: number;
+  /** The device's own code. */
   readonly vendorError: number;
 
   constructor(completion: WorkCompletion) {
@@ -77,30 +81,50 @@ export class CompletionError extends VerbsError {
  * import { openDevice } from 'viaduct/verbs';
  *
  * using device = openDevice();
- * for (const completion of device.createCq(16).poll()) completion.check();
+ * const pd = device.allocPd();
+ * const cq = device.createCq(16);
+ * const qp = pd.createQp({ type: 'RC', sendCq: cq });
+ * qp.connect(qp.endpoint()); // to itself
+ * const mr = pd.registerMemory(new Uint8Array(64)); // not open to remote writes
+ * qp.postSend({ id: 7, opcode: 'rdma-write', sge: mr.slice(0, 8), remote: mr.remote(32) });
+ *
+ * const completion = await cq.next({ timeoutMs: 5000 });
+ * console.log(completion.ok, completion.status); // prints false REM_ACCESS_ERR
+ * console.log(completion.error?.message); // prints work request 7 of queue pair … ended with REM_ACCESS_ERR…
  * ```
  */
 export class WorkCompletion {
+  /** The id that the request was posted with. */
   readonly id: number;
+  /** How it ended. */
   readonly status: CompletionStatus;
+  /** What was done. Means nothing unless it succeeded. */
   readonly opcode: CompletionOpcode;
+  /** The device's own code of a failure; 0 on success. */
   readonly vendorError: number;
   /** Bytes received, with the 40 of the global routing header (UD), or read. */
   readonly byteLen: number;
+  /** The queue pair of this side. */
   readonly qpNum: number;
   /** The sender's queue pair (UD). */
   readonly srcQp: number;
-  /** ibv_wc_flags */
+  /** ibv_wc_flags, or-ed: `WC_GRH`, `WC_WITH_IMM`, `WC_WITH_INV`. */
   readonly flags: number;
+  /** The partition of a received datagram, as an index into the port's table. */
   readonly pkeyIndex: number;
+  /** The local identifier that a datagram came from. */
   readonly slid: number;
+  /** The service level of a received datagram. */
   readonly sl: number;
+  /** Which of the port's local identifiers a datagram was sent to. */
   readonly dlidPathBits: number;
+  /** The peer's 32 bits; undefined if it sent none. */
   readonly immediate: number | undefined;
   /** The key of this side that the peer ended. */
   readonly invalidatedRkey: number | undefined;
-  /** When it completed: in the device's clock, in nanoseconds of the wall clock; 0n unless asked for. */
+  /** When it completed, in ticks of the device's clock (`hcaCoreClock`); 0n unless asked for. */
   readonly timestamp: bigint;
+  /** When it completed, in nanoseconds of the wall clock; 0n unless asked for. */
   readonly wallclockNs: bigint;
 
   /** @internal */
@@ -124,6 +148,7 @@ export class WorkCompletion {
     this.wallclockNs = ring.wallclockNs(slot);
   }
 
+  /** Whether it succeeded. */
   get ok(): boolean {
     return this.status === 'SUCCESS';
   }

@@ -4,9 +4,11 @@ import { constants } from 'node:fs';
 import type { Device } from './device.js';
 import { attempt } from './errors.js';
 import { native } from './native.js';
-import { QueuePair, type XrcTargetOptions } from './queue-pair.js';
+import { QueuePair } from './queue-pair.js';
+import type { XrcTargetOptions } from './queue-pair-options.js';
 import { Resource } from './resource.js';
 
+/** What `device.openXrcd` is to open or make. */
 export interface XrcDomainOptions {
   /** A file whose inode names the domain to other processes. Default: a domain of this process alone. */
   readonly descriptor?: number;
@@ -23,11 +25,23 @@ export interface XrcDomainOptions {
  * import { openDevice } from 'viaduct/verbs';
  *
  * using device = openDevice();
- * const target = device.openXrcd().createQp();
- * console.log(target.type); // XRC_RECV
+ * const pd = device.allocPd();
+ * const cq = device.createCq(16);
+ * const xrcDomain = device.openXrcd();
+ * const srq = pd.createSrq({ xrcDomain, cq });
+ * const target = xrcDomain.createQp(); // for one sending process
+ * const initiator = pd.createQp({ type: 'XRC_SEND', sendCq: cq });
+ * initiator.connect(target.endpoint());
+ * target.connect(initiator.endpoint());
+ *
+ * const mr = pd.registerMemory(Buffer.from('hello, ......'));
+ * srq.postRecv({ id: 1, sge: mr.slice(7, 5) });
+ * initiator.postSend({ opcode: 'send', sge: mr.slice(0, 5), remoteSrqn: srq.srqNum });
+ * console.log((await cq.next({ timeoutMs: 5000 })).check().id); // prints 1
  * ```
  */
 export class XrcDomain extends Resource {
+  /** What it was made from. */
   readonly device: Device;
 
   /** @internal */

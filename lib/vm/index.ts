@@ -1,4 +1,10 @@
-/** Virtual machines: boot, run commands, stop. */
+/**
+ * Virtual machines: boot, run commands, stop. Sizes are in bytes, times in milliseconds.
+ *
+ * What goes wrong with a machine is a `VmError`, which names it and quotes the end of its console.
+ *
+ * @module viaduct/vm
+ */
 export { VmError, type VmErrorDetails } from './errors.js';
 export {
   VirtualMachine,
@@ -6,6 +12,9 @@ export {
   type BootPhases,
   type ExecOptions,
   type ExecResult,
+  type GuestMemory,
+  type VmEvents,
+  type VmExit,
 } from './virtual-machine.js';
 export { GuestProcess, type GuestExit, type SpawnOptions } from './guest-process.js';
 export { VirtualLink, type LinkEnd } from './link.js';

@@ -28,10 +28,15 @@ const MAX_ENDS = 128;
  * import { VirtualLink, VirtualMachine } from 'viaduct/vm';
  *
  * using link = VirtualLink.create(2);
- * const vms = await Promise.all(
- *   link.ends.map((network, i) => VirtualMachine.boot({ network, address: `10.86.0.${i + 1}/24` })),
- * );
- * const listening = vms[0].exec('node', ['-e', 'net.createServer((s) => s.end("hello")).listen(1)'], { timeoutMs: 3000 });
+ * const [network, other] = link.ends;
+ * await using server = await VirtualMachine.boot({ network: network!, address: '10.86.0.1/24' });
+ * await using client = await VirtualMachine.boot({ network: other!, address: '10.86.0.2/24' });
+ *
+ * const serve = "net.createServer((socket) => socket.end('hello')).listen(1, () => console.log('up'))";
+ * const serving = server.spawn('node', ['-e', serve]);
+ * await new Promise((up) => serving.stdout.once('data', up));
+ * const { stdout } = await client.exec('node', ['-e', "net.connect(1, '10.86.0.1').pipe(process.stdout)"]);
+ * console.log(stdout); // prints hello
  * ```
  */
 export class VirtualLink {
@@ -74,7 +79,11 @@ export class VirtualLink {
     this.#hub = hub;
   }
 
-  /** @throws ClosedError */
+  /**
+   * One end for each machine, to be given to `VirtualMachine.boot` as `network`.
+   *
+   * @throws ClosedError
+   */
   get ends(): readonly LinkEnd[] {
     if (this.#closed) throw new ClosedError('link', 'link.ends');
     return this.#descriptors.map((descriptor) => ({ descriptor }));
@@ -88,6 +97,7 @@ export class VirtualLink {
     this.#hub?.kill('SIGKILL');
   }
 
+  /** As `close`. */
   [Symbol.dispose](): void {
     this.close();
   }

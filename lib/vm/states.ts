@@ -1,6 +1,10 @@
 /** The states of a virtual machine and what may be done in each. */
 import { VmError } from './errors.js';
 
+/**
+ * `booting` until its agent answers, then `running` until it is told to end; `stopping` while it powers off; `ended`
+ * when nothing of it is left.
+ */
 export type VmState = 'booting' | 'running' | 'stopping' | 'ended';
 export type VmAction = 'exec' | 'configure the network' | 'read its memory' | 'stop' | 'kill';
 

@@ -60,12 +60,15 @@ interface Ending {
 
 /** How a machine ended. */
 export interface VmExit {
+  /** Exit status of the machine's program; null if a signal ended it. */
   readonly exitCode: number | null;
+  /** The signal that ended the machine's program; null if it ended by itself. */
   readonly signal: NodeJS.Signals | null;
   /** Why, if nobody asked for it. */
   readonly error: VmError | undefined;
 }
 
+/** The events of a machine, with their arguments. */
 export interface VmEvents {
   /** The guest's kernel gave up; its reason. The machine ends. */
   panic: [reason: string];
@@ -75,8 +78,11 @@ export interface VmEvents {
 
 /** Memory of a guest as its kernel sees it. */
 export interface GuestMemory {
+  /** MemTotal of proc(5): what the kernel has to give. */
   readonly totalBytes: number;
+  /** MemFree: what is used for nothing. */
   readonly freeBytes: number;
+  /** MemAvailable: what could be given to programs without swapping. */
   readonly availableBytes: number;
 }
 
@@ -103,14 +109,12 @@ let machineCount = 0;
  * Commands run as root of the guest in the host's file system, read-only; they have /proc, /sys, /dev and /dev/shm of
  * their own, and in /tmp they see the host's files while what they write stays in the guest.
  *
- * @example
  * ```ts
  * import { VirtualMachine } from 'viaduct/vm';
  *
- * const vm = await VirtualMachine.boot();
- * const { stdout } = await vm.exec('uname', ['-r']);
- * console.log(stdout);
- * await vm.stop();
+ * await using vm = await VirtualMachine.boot({ memoryBytes: 128 * 2 ** 20 });
+ * const { exitCode, stdout } = await vm.exec('uname', ['-s']);
+ * console.log(exitCode, stdout.trim()); // prints 0 Linux
  * ```
  */
 export class VirtualMachine extends EventEmitter<VmEvents> {
@@ -128,7 +132,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     return vm;
   }
 
+  /** Its name in errors, and its host name. */
   readonly name: string;
+  /** What runs it: `uml`. */
   readonly driver: string;
   readonly #driver: Driver;
   readonly #machine: StartedMachine;
@@ -172,6 +178,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     guard.once('close', (exitCode, signal) => this.#finish(exitCode, signal, spawnError));
   }
 
+  /** Where it is between boot and end. */
   get state(): VmState {
     return this.#state;
   }
@@ -186,6 +193,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     return this.#log.text;
   }
 
+  /** How long its start took. Both times are 0 until it has booted. */
   get bootPhases(): BootPhases {
     return this.#bootPhases;
   }
@@ -277,7 +285,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     );
   }
 
-  /** @throws VmError `ERR_VM_STATE`, `ERR_VM_ENDED` */
+  /**
+   * How much memory the guest has and uses.
+   *
+   * @throws VmError `ERR_VM_STATE`, `ERR_VM_ENDED`
+   */
   async memory(): Promise<GuestMemory> {
     this.#assertLegal('read its memory', 'vm.memory');
     const payload = await this.#agent.request(
@@ -320,6 +332,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     return this.#end.promise;
   }
 
+  /** As `stop`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }

@@ -186,6 +186,17 @@ t.test('a device closes all that was made from it; use after that is refused', (
   t.end();
 });
 
+t.test('a GID that the port has not is refused, with the number of those it has', (t) => {
+  const { device, a } = pair(t);
+  const { gidTblLen } = device.queryPort();
+  t.throws(() => a.qp.endpoint({ gidIndex: gidTblLen }), {
+    code: 'ERR_VERBS_ARGUMENT',
+    message: new RegExp(`no GID ${gidTblLen}.* ${gidTblLen} entries`),
+  });
+  t.equal(a.qp.endpoint({ gidIndex: 0 }).gid, device.queryGid(1, 0));
+  t.end();
+});
+
 t.test('a completion queue closes its queue pairs first', (t) => {
   const { a } = pair(t);
   a.cq.close();

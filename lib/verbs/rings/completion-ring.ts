@@ -8,8 +8,29 @@ import { ringMemory } from './send-ring.js';
 /**
  * Completions that are read without anything being allocated. Make one with `cq.ring(capacity)`; `cq.pollInto(ring)`
  * fills it from its start. Statuses and opcodes are the numbers of ibv_wc_status and ibv_wc_opcode: 0 is success.
+ *
+ * ```ts
+ * import { openDevice, SIGNALED } from 'viaduct/verbs';
+ *
+ * using device = openDevice();
+ * const pd = device.allocPd();
+ * const cq = device.createCq(64);
+ * const qp = pd.createQp({ type: 'RC', sendCq: cq });
+ * qp.connect(qp.endpoint()); // to itself
+ * const mr = pd.registerMemory(new Uint8Array(64), ['local-write', 'remote-write']);
+ * const requests = qp.sendRing(1);
+ * requests.rdmaWrite(0, 7, mr, 32, 8, mr.addressLow, mr.addressHigh, mr.rkey, SIGNALED);
+ * qp.post(requests, 0, 1);
+ *
+ * const completions = cq.ring(16);
+ * const count = cq.nextIntoSync(completions, { timeoutMs: 5000 }); // or cq.pollInto(completions)
+ * for (let i = 0; i < count; i++) {
+ *   console.log(completions.id(i), completions.status(i)); // prints 7 0
+ * }
+ * ```
  */
 export class CompletionRing extends Resource {
+  /** Slots; they go from 0 to `capacity - 1`. */
   readonly capacity: number;
   readonly #words: Uint32Array;
   readonly #stride: number;
@@ -56,6 +77,7 @@ export class CompletionRing extends Resource {
     return this.#words[slot * this.#stride + COMPLETION.opcode] ?? 0;
   }
 
+  /** The device's own code of a failure; 0 on success. */
   vendorError(slot: number): number {
     return this.#words[slot * this.#stride + COMPLETION.vendorError] ?? 0;
   }
@@ -76,6 +98,7 @@ export class CompletionRing extends Resource {
     return this.#words[slot * this.#stride + COMPLETION.immediate] ?? 0;
   }
 
+  /** The queue pair of this side. */
   qpNum(slot: number): number {
     return this.#words[slot * this.#stride + COMPLETION.qpNum] ?? 0;
   }
@@ -90,18 +113,22 @@ export class CompletionRing extends Resource {
     return this.#words[slot * this.#stride + COMPLETION.flags] ?? 0;
   }
 
+  /** The partition of a received datagram, as an index into the port's table. */
   pkeyIndex(slot: number): number {
     return (this.#words[slot * this.#stride + COMPLETION.pkeyIndexAndSlid] ?? 0) & 0xffff;
   }
 
+  /** The local identifier that a datagram came from. */
   slid(slot: number): number {
     return (this.#words[slot * this.#stride + COMPLETION.pkeyIndexAndSlid] ?? 0) >>> 16;
   }
 
+  /** The service level of a received datagram. */
   sl(slot: number): number {
     return (this.#words[slot * this.#stride + COMPLETION.slAndPathBits] ?? 0) & 0xff;
   }
 
+  /** Which of the port's local identifiers a datagram was sent to. */
   dlidPathBits(slot: number): number {
     return ((this.#words[slot * this.#stride + COMPLETION.slAndPathBits] ?? 0) >>> 8) & 0xff;
   }

@@ -13,9 +13,31 @@ import {
   writeRawEntry,
 } from './send-ring.js';
 
-/** Receive work requests that are written in place. Make one with `qp.receiveRing(n)` or `srq.receiveRing(n)`. */
+/**
+ * Receive work requests that are written in place. Make one with `qp.receiveRing(n)` or `srq.receiveRing(n)`.
+ *
+ * ```ts
+ * import { openDevice } from 'viaduct/verbs';
+ *
+ * using device = openDevice();
+ * const pd = device.allocPd();
+ * const cq = device.createCq(64);
+ * const qp = pd.createQp({ type: 'RC', sendCq: cq, maxInlineBytes: 8 });
+ * qp.connect(qp.endpoint()); // to itself
+ * const mr = pd.registerMemory(new Uint8Array(4 * 64));
+ *
+ * const receives = qp.receiveRing(4);
+ * for (let i = 0; i < 4; i++) receives.receive(i, i, mr, i * 64, 64);
+ * qp.postReceives(receives, 0, 4);
+ * qp.postSend({ opcode: 'send', inline: Buffer.from('hello') });
+ * console.log((await cq.next({ timeoutMs: 5000 })).check().id); // prints 0
+ * qp.postReceives(receives, 0, 1); // slot 0 again, as it is
+ * ```
+ */
 export class ReceiveRing extends Resource {
+  /** Slots; they go from 0 to `capacity - 1`. */
   readonly capacity: number;
+  /** Pieces of memory that each slot has room for. */
   readonly maxSge: number;
   readonly #words: Uint32Array;
   readonly #strideWords: number;
@@ -44,7 +66,11 @@ export class ReceiveRing extends Resource {
     this.#strideWords = receiveStrideBytes(maxSge) / 4;
   }
 
-  /** A receive into one piece of memory. */
+  /**
+   * A receive into one piece of memory, `length` bytes from `offset` of the region.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when there is no such slot, or the piece does not lie within the region.
+   */
   receive(slot: number, id: number, region: MemoryRegion, offset: number, length: number): void {
     const at = this.#begin(slot, id);
     checkRange(region, offset, length);
@@ -57,11 +83,17 @@ export class ReceiveRing extends Resource {
     this.#begin(slot, id);
   }
 
+  /**
+   * One more piece of memory to scatter to.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` when it does not lie within its region, or there are `maxSge` already.
+   */
   addEntry(slot: number, region: MemoryRegion, offset: number, length: number): void {
     checkRange(region, offset, length);
     writeEntry(this.#words, this.#nextEntry(slot), region, offset, length);
   }
 
+  /** The same for memory known by its address and key alone; the device checks them. */
   addRawEntry(slot: number, address: bigint, length: number, lkey: number): void {
     writeRawEntry(this.#words, this.#nextEntry(slot), address, length, lkey);
   }

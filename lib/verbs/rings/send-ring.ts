@@ -16,10 +16,36 @@ const OP = WR_OPCODE;
  * Each method writes the whole of one slot. A slot that was posted may be written again at once, or posted again as
  * it is: the device has its own copy. 64-bit addresses are given as two halves; an `id` is a whole number up to 2^53.
  * `flags` are `SIGNALED`, `SOLICITED` and `FENCE`, or-ed.
+ *
+ * ```ts
+ * import { openDevice, SIGNALED } from 'viaduct/verbs';
+ *
+ * using device = openDevice();
+ * const pd = device.allocPd();
+ * const cq = device.createCq(64);
+ * const qp = pd.createQp({ type: 'RC', sendCq: cq });
+ * qp.connect(qp.endpoint()); // to itself
+ * const mine = new BigUint64Array([40n, 0n]);
+ * const here = pd.registerMemory(mine);
+ * const theirs = new BigUint64Array(1);
+ * const there = pd.registerMemory(theirs, ['local-write', 'remote-write', 'remote-atomic']);
+ *
+ * // Writes 40 and adds 2, by one native call; only the last is completed.
+ * const { addressLow, addressHigh, rkey } = there; // in life the peer's
+ * const requests = qp.sendRing(2);
+ * requests.rdmaWrite(0, 1, here, 0, 8, addressLow, addressHigh, rkey, 0);
+ * requests.fetchAdd(1, 2, here, 8, addressLow, addressHigh, rkey, 2, 0, SIGNALED);
+ * qp.post(requests, 0, 2);
+ * console.log((await cq.next({ timeoutMs: 5000 })).check().id); // prints 2
+ * console.log(theirs[0], mine[1]); // prints 42n 40n
+ * ```
  */
 export class SendRing extends Resource {
+  /** Slots; they go from 0 to `capacity - 1`. */
   readonly capacity: number;
+  /** Pieces of memory that each slot has room for. */
   readonly maxSge: number;
+  /** Inline bytes that each slot has room for. */
   readonly maxInlineBytes: number;
   readonly #words: Uint32Array;
   readonly #bytes: Uint8Array;
@@ -60,6 +86,7 @@ export class SendRing extends Resource {
     this.#inlineOffset = 64 + 16 * maxSge;
   }
 
+  /** Sends `length` bytes from `offset` of the region; they arrive in a receive of the peer. */
   send(
     slot: number,
     id: number,
@@ -72,6 +99,7 @@ export class SendRing extends Resource {
     this.#only(at, region, offset, length);
   }
 
+  /** As `send`, with 32 bits for the peer's completion. */
   sendWithImm(
     slot: number,
     id: number,
@@ -86,7 +114,7 @@ export class SendRing extends Resource {
     this.#only(at, region, offset, length);
   }
 
-  /** Ends the peer's remote key `rkey` when it arrives. */
+  /** As `send`; ends the peer's remote key `rkey` when it arrives. */
   sendWithInvalidate(
     slot: number,
     id: number,
@@ -101,6 +129,7 @@ export class SendRing extends Resource {
     this.#only(at, region, offset, length);
   }
 
+  /** Writes `length` bytes from `offset` of the region into the peer's memory. */
   rdmaWrite(
     slot: number,
     id: number,
@@ -117,6 +146,7 @@ export class SendRing extends Resource {
     this.#only(at, region, offset, length);
   }
 
+  /** As `rdmaWrite`; takes a receive of the peer, whose completion gets the 32 bits. */
   rdmaWriteWithImm(
     slot: number,
     id: number,
@@ -135,6 +165,7 @@ export class SendRing extends Resource {
     this.#only(at, region, offset, length);
   }
 
+  /** Reads `length` bytes of the peer's memory to `offset` of the region. */
   rdmaRead(
     slot: number,
     id: number,
@@ -151,7 +182,7 @@ export class SendRing extends Resource {
     this.#only(at, region, offset, length);
   }
 
-  /** Adds to the peer's 8 bytes; their old value comes to `offset`. */
+  /** Adds a 64-bit number to the peer's 8 bytes, which are aligned to 8; their old value comes to `offset`. */
   fetchAdd(
     slot: number,
     id: number,
@@ -171,7 +202,7 @@ export class SendRing extends Resource {
     this.#only(at, region, offset, 8);
   }
 
-  /** Replaces the peer's 8 bytes if they equal `compare`; their old value comes to `offset`. */
+  /** Replaces the peer's 8 bytes, aligned to 8, if they equal `compare`; their old value comes to `offset`. */
   compareSwap(
     slot: number,
     id: number,
@@ -196,12 +227,17 @@ export class SendRing extends Resource {
     this.#only(at, region, offset, 8);
   }
 
+  /** Ends a remote key of this side: that of a type 2 window. */
   localInvalidate(slot: number, id: number, rkey: number, flags: number): void {
     const at = this.#begin(slot, id, OP['local-invalidate'], flags);
     this.#words[at + SEND.immediate] = rkey;
   }
 
-  /** Binds a type 2 window to a part of a region under a new key; see `window.nextRkey()`. */
+  /**
+   * Binds a type 2 window to a part of a region under a new key; see `window.nextRkey()`.
+   *
+   * @param accessFlags of `accessNumber`
+   */
   bindWindow(
     slot: number,
     id: number,
@@ -242,7 +278,11 @@ export class SendRing extends Resource {
     this.#words[at + SEND.flags] = (this.#words[at + SEND.flags] ?? 0) | INLINE;
   }
 
-  /** A request that carries no data, or gets it by `addEntry` or `setInline`. */
+  /**
+   * Begins a request of any kind: the setters that follow complete it.
+   *
+   * @param opcode of ibv_wr_opcode
+   */
   start(slot: number, id: number, opcode: number, flags: number): void {
     this.#begin(slot, id, opcode, flags);
   }
@@ -252,11 +292,12 @@ export class SendRing extends Resource {
     this.#remote(this.#at(slot), remoteLow, remoteHigh, rkey);
   }
 
-  /** Immediate data, or the key to invalidate. */
+  /** Immediate data, or the key to invalidate, for a request begun by `start`. */
   setImmediate(slot: number, immediate: number): void {
     this.#words[this.#at(slot) + SEND.immediate] = immediate;
   }
 
+  /** What an atomic works with: for compare-and-swap two numbers, for fetch-and-add the first is added. */
   setAtomic(
     slot: number,
     compareLow: number,
