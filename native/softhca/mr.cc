@@ -64,8 +64,11 @@ int check_memory(const void* address, size_t length, uint32_t access) {
   return populate(begin, length, access & IBV_ACCESS_LOCAL_WRITE);
 }
 
-// Sends of our own read the table without a lock that withdraw_key waits for.
-void wait_for_senders(Host& host) {
+// Returns when nobody uses the region any more.
+void end_key(Host& host, uint32_t slot) {
+  withdraw_key(host, slot);
+  release_shared_file(host.keys().entry[slot].map_id);
+  // Sends of our own read the table without a lock that withdraw_key waits for.
   std::lock_guard guard(host.objects);
   for (uint32_t i = 0; i < host.qp_limit; ++i) {
     QueuePair* qp = host.qps[i];
@@ -185,8 +188,7 @@ int reregister_memory(ibv_mr* verbs, int flags, ibv_pd* pd, void* address, size_
     return IBV_REREG_MR_ERR_INPUT;
   }
   Host& host = *mr->host;
-  withdraw_key(host, verbs->handle);
-  wait_for_senders(host);
+  end_key(host, verbs->handle);
   publish_key(
       host, verbs->lkey,
       describe(*ProtectionDomain::of(new_pd), new_address, new_length, new_iova, new_access));
@@ -210,8 +212,7 @@ int deregister_memory(ibv_mr* verbs) {
   // 11.2.8.6: not while windows are bound to it.
   if (mr->windows != 0) return EBUSY;
   Host& host = *mr->host;
-  withdraw_key(host, verbs->handle);
-  wait_for_senders(host);
+  end_key(host, verbs->handle);
   release_key(host, verbs->lkey);
   if (mr->dm) mr->dm->regions.fetch_sub(1);
   ProtectionDomain::of(verbs->pd)->users.fetch_sub(1);
