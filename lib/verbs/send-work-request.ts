@@ -18,7 +18,7 @@ export interface SendWorkRequest {
   /** Comes back in the completion. A whole number up to 2^53. Default 0. */
   readonly id?: number;
   readonly opcode: SendOpcode;
-  /** The memory to send, write from, or read into; 8 bytes for atomics. */
+  /** The memory to send, write from, or read into; 8 bytes for atomics, `atomic-write` too. */
   readonly sge?: ScatterGatherEntry | readonly ScatterGatherEntry[];
   /** Bytes that are copied into the request, instead of `sge`; they need no registration. */
   readonly inline?: Uint8Array;
@@ -123,6 +123,7 @@ function writeOperands(ring: SendRing, slot: number, request: SendWorkRequest): 
       return;
     case 'rdma-write':
     case 'rdma-read':
+    case 'atomic-write':
       writeRemote(ring, slot, request);
       return;
     case 'rdma-write-with-imm':
