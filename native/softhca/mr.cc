@@ -43,7 +43,7 @@ int populate(uintptr_t begin, size_t length, bool writable) {
   static const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE));
   uintptr_t from = begin & ~(page - 1);
   uintptr_t to = (begin + length + page - 1) & ~(page - 1);
-  if (to < begin) return EINVAL;
+  if (to <= from) return EINVAL;  // past the end of the address space
   int advice = writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
   if (madvise(reinterpret_cast<void*>(from), to - from, advice) == 0) return 0;
   if (errno == EINVAL) {
