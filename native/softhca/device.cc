@@ -130,7 +130,7 @@ int query_device_ex(const ibv_query_device_ex_input* input, ibv_device_attr_ex* 
   ibv_device_attr_ex full{};
   query_device(&full.orig_attr);
   full.completion_timestamp_mask = UINT64_MAX;
-  full.hca_core_clock = 1000000;  // kHz: completion times are in nanoseconds
+  full.hca_core_clock = 1000000;                 // kHz: completion times are in nanoseconds
   constexpr uint64_t atomic_write = 1ull << 40;  // IB_UVERBS_DEVICE_ATOMIC_WRITE
   full.device_cap_flags_ex = full.orig_attr.device_cap_flags | atomic_write;
   full.phys_port_cnt_ex = 1;

@@ -250,8 +250,8 @@ TEST(Registration, leaves_nothing_behind) {
   const long before_kib = resident_kib();
   const int before_mappings = mappings(), before_files = entries_of("/proc/self/fd");
   for (int i = 0; i < rounds; ++i) cycle(i);
-  // The table of keys is used all over, in time: 8 MiB of it; and the sanitizers take their share. A
-  // leak of each round's memory would be 128 MiB.
+  // The table of keys is used all over, in time: 8 MiB of it; and the sanitizers take their share.
+  // A leak of each round's memory would be 128 MiB.
   EXPECT_LT(resident_kib() - before_kib, 48 << 10) << (remap ? "remapped" : "as it is");
   EXPECT_LE(mappings(), before_mappings + 4);
   EXPECT_LE(entries_of("/proc/self/fd"), before_files + 1);
