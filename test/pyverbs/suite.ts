@@ -6,7 +6,6 @@ import { mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 
@@ -75,7 +74,7 @@ export async function runSuite(mode: Mode): Promise<Outcome[]> {
       timeout: limitMs,
       env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' },
     });
-    const said = Promise.all([text(child.stdout as Readable), text(child.stderr as Readable)]);
+    const said = Promise.all([text(child.stdout), text(child.stderr)]);
     const [status, signal] = (await once(child, 'close')) as [number | null, string | null];
     const lines = existsSync(results) ? readFileSync(results, 'utf8').split('\n').slice(0, -1) : [];
     const outcomes = lines.map((line) => JSON.parse(line) as Outcome);
