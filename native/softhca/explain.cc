@@ -58,8 +58,7 @@ const char* sentence(viaduct_path_reason reason) {
              "of ptrace and one PID namespace)";
     case VIADUCT_REASON_ON_DEMAND:
       return "the peer registered its memory with IBV_ACCESS_ON_DEMAND, so what is mapped there "
-             "may "
-             "change; register without it for the direct path";
+             "may change; register without it for the direct path";
   }
   return "";
 }

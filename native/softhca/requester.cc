@@ -315,7 +315,8 @@ int check_send(const QueuePair& qp, const SendRequest& request) {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < request.num_sge; ++i) bytes += request.sge[i].length;
     // ibv_wr_atomic_write takes its eight bytes by value, whatever the queue pair was made for.
-    if (bytes > qp.init.cap.max_inline_data && request.opcode != IBV_WR_ATOMIC_WRITE) return EINVAL;
+    const bool by_value = request.opcode == IBV_WR_ATOMIC_WRITE && bytes == 8;
+    if (bytes > qp.init.cap.max_inline_data && !by_value) return EINVAL;
   }
   return 0;
 }
