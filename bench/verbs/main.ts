@@ -20,9 +20,10 @@ software HCA beside what nothing can be faster than, MPICH and Open MPI.
 Usage: npm run -s bench -- verbs [options]
 
 Options:
-  --rounds N    every subject once in each; ratios are taken within a round (default: 5)
-  --json FILE   write the machine, the rounds and their figures
-  --help        this text
+  --rounds N         every subject once in each; ratios are taken within a round (default: 5)
+  --registrations N  so often memory is registered and deregistered, to see what stays (default: 100000)
+  --json FILE        write the machine, the rounds and their figures
+  --help             this text
 `;
 
 /** One round's figures: ns, µs or MB/s, by what was measured. */
@@ -136,6 +137,28 @@ async function measureRound(
   return figures;
 }
 
+/** Whether registering leaves anything behind, with memory as it is and remapped. */
+async function measureRegistration(
+  programs: Programs,
+  cycles: number,
+  signal: AbortSignal,
+): Promise<Record<string, Figures>> {
+  const found: Record<string, Figures> = {};
+  for (const [way, remap] of Object.entries({ 'as it is': '0', remapped: '1' })) {
+    const env = { ...process.env, LD_PRELOAD: softwareHcaPath(), VIADUCT_REMAP: remap };
+    found[way] = await collect(programs.registration, [String(cycles)], signal, env);
+  }
+  return found;
+}
+
+function registrationLine(way: string, cycles: number, figures: Figures): string {
+  const { ns = NaN, grownKib = NaN, grownMappings = NaN, grownDescriptors = NaN } = figures;
+  return (
+    `${`register 16 KiB, ${way}`.padEnd(28)} ${formatFigure(ns / 1e3).padStart(9)} µs    and deregister; ` +
+    `${cycles} times grew the process by ${grownKib} KiB, ${grownMappings} mappings, ${grownDescriptors} descriptors\n`
+  );
+}
+
 async function measurePeers(signal: AbortSignal): Promise<{ figures: Figures; missing: string[] }> {
   const { peers, missing } = await findPeers();
   const figures: Figures = {};
@@ -189,6 +212,7 @@ export async function runVerbsBenchmark(
     args: [...args],
     options: {
       rounds: { type: 'string', default: '5' },
+      registrations: { type: 'string', default: '100000' },
       json: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
     },
@@ -200,6 +224,12 @@ export async function runVerbsBenchmark(
   const rounds = Number(values.rounds);
   if (!(Number.isSafeInteger(rounds) && rounds > 0 && rounds <= 100)) {
     throw new UsageError(`--rounds takes whole numbers from 1 to 100, not '${values.rounds}'`);
+  }
+  const cycles = Number(values.registrations);
+  if (!(Number.isSafeInteger(cycles) && cycles > 0)) {
+    throw new UsageError(
+      `--registrations takes a whole number from 1, not '${values.registrations}'`,
+    );
   }
   const programs = await compilePrograms();
   const withPerftest = !perftestMissing();
@@ -213,17 +243,21 @@ export async function runVerbsBenchmark(
     if (round === 0) for (const sentence of peers.missing) process.stderr.write(`${sentence}\n`);
     measured.push({ ...(await measureRound(programs, withPerftest, signal)), ...peers.figures });
   }
+  const registration = await measureRegistration(programs, cycles, signal);
   for (const row of ROWS) process.stdout.write(tableLine(row, measured));
   for (const name of Object.keys(measured[0] ?? {}).filter((each) => each.includes(' '))) {
     const unit = name.endsWith('latency') ? 'µs at 8 B' : 'MB/s at 1 MiB';
     const figure = formatFigure(median(valuesOf(measured, name)));
     process.stdout.write(`${name.padEnd(28)} ${figure.padStart(9)} ${unit}\n`);
   }
+  for (const [way, figures] of Object.entries(registration)) {
+    process.stdout.write(registrationLine(way, cycles, figures));
+  }
   if (values.json !== undefined) {
     const machine = await describeMachine([]);
     await writeFile(
       values.json,
-      `${JSON.stringify({ machine, rounds: measured, rawSamples }, null, 2)}\n`,
+      `${JSON.stringify({ machine, rounds: measured, registration, rawSamples }, null, 2)}\n`,
     );
   }
 }

@@ -21,6 +21,7 @@ async function compile(name: string, libraries: readonly string[]): Promise<stri
 export interface Programs {
   readonly loopback: string;
   readonly floors: string;
+  readonly registration: string;
 }
 
 /** @throws Error with the compiler's words */
@@ -28,5 +29,6 @@ export async function compilePrograms(): Promise<Programs> {
   return {
     loopback: await compile('loopback', ['-libverbs']),
     floors: await compile('floors', []),
+    registration: await compile('registration', ['-libverbs']),
   };
 }

@@ -7,6 +7,8 @@ softhca0, which joins the processes of one user on this host without hardware.
 Options:
   --remap     move the program's registered memory where peers can map it, so
               that they copy it directly (see ARCHITECTURE.md for what it asks)
+  --roce      show the device's port as one of RoCE: an Ethernet link layer, no
+              LID, and no address without a GRH (data travels the same way)
   -h, --help  show this help
 
 The device's library is put into LD_PRELOAD, after what is there. Signals are

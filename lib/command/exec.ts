@@ -11,7 +11,11 @@ import { parseCommandLine } from './command-line.js';
 import { help } from './exec-help.js';
 import { UsageError } from './usage-error.js';
 
-const OPTIONS = { remap: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const;
+const OPTIONS = {
+  remap: { type: 'boolean' },
+  roce: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
 
 const FORWARDED: readonly NodeJS.Signals[] = [
   'SIGINT',
@@ -22,7 +26,7 @@ const FORWARDED: readonly NodeJS.Signals[] = [
   'SIGCONT',
 ];
 
-function environment(remap: boolean): NodeJS.ProcessEnv {
+function environment(remap: boolean, roce: boolean): NodeJS.ProcessEnv {
   const library = softwareHcaPath();
   if (!existsSync(library)) {
     throw new ViaductError(
@@ -36,6 +40,7 @@ function environment(remap: boolean): NodeJS.ProcessEnv {
     ...process.env,
     LD_PRELOAD: already === '' ? library : `${already}:${library}`,
     ...(remap ? { VIADUCT_REMAP: '1' } : {}),
+    ...(roce ? { VIADUCT_LINK_LAYER: 'ethernet' } : {}),
   };
 }
 
@@ -51,7 +56,7 @@ export async function run(args: readonly string[]): Promise<number> {
     throw new UsageError('name the program to run, as in -- ibv_devinfo');
   }
   const path = resolveProgram(command, process.cwd(), process.env['PATH'] ?? '', 'viaduct exec');
-  const env = environment(values['remap'] === true);
+  const env = environment(values['remap'] === true, values['roce'] === true);
 
   // The guard puts the program in its own place, to be killed when this process is; it is linked
   // statically, so what is preloaded is the program's alone.

@@ -278,7 +278,11 @@ export class CompletionQueue extends Resource implements AsyncIterable<WorkCompl
     this.#capacity = attempt('cq.resize', { entries }, () => native.resizeCq(handle, entries));
   }
 
-  /** Raises events only after so many completions or so much time (ibv_modify_cq(3)). */
+  /**
+   * Raises events only after so many completions or so much time (ibv_modify_cq(3)).
+   *
+   * @throws UnsupportedError where the device can't, as the software HCA
+   */
   moderate(completions: number, periodMicroseconds: number): void {
     const handle = this.openHandle('cq.moderate');
     attempt('cq.moderate', { completions, periodMicroseconds }, () =>

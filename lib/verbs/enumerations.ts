@@ -74,6 +74,7 @@ export const WR_OPCODE = {
   'local-invalidate': 7,
   'bind-mw': 8,
   'send-with-invalidate': 9,
+  'atomic-write': 15,
 } as const;
 /**
  * What a send request does (ibv_wr_opcode, ibv_post_send(3)). `…-with-imm` gives 32 bits to the peer's completion,
@@ -85,6 +86,13 @@ export type SendOpcode = keyof typeof WR_OPCODE;
 
 /** ibv_qp_create_send_ops_flags, which go by the numbers of ibv_wr_opcode (ibv_create_qp_ex(3)). */
 export function sendOperations(opcodes: readonly SendOpcode[]): bigint {
+  if (opcodes.includes('atomic-write')) {
+    throw argumentError(
+      'pd.createQp',
+      "'atomic-write' is posted by ibv_post_send alone; leave sendOps out for a queue pair that needs it",
+      { sendOps: opcodes },
+    );
+  }
   return opcodes.reduce((flags, opcode) => flags | (1n << BigInt(WR_OPCODE[opcode])), 0n);
 }
 
@@ -106,6 +114,7 @@ const WC_OPCODE = {
   'bind-mw': 5,
   'local-invalidate': 6,
   tso: 7,
+  'atomic-write': 9,
   recv: 128,
   'recv-rdma-with-imm': 129,
 } as const;

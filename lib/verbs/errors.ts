@@ -99,6 +99,16 @@ const BY_VERB: Readonly<Record<string, Readonly<Record<string, Remedy>>>> = {
       text: 'no more memory may be pinned; raise `ulimit -l` or register less',
     },
   },
+  ibv_advise_mr: {
+    EFAULT: {
+      code: 'ERR_VERBS_MEMORY',
+      text: "each slice must lie in a region registered with 'on-demand'",
+    },
+    EPERM: {
+      code: 'ERR_VERBS_ARGUMENT',
+      text: "the regions must be of this domain, and for 'prefetch-write' registered with 'local-write'",
+    },
+  },
   ibv_create_cq: {
     EINVAL: {
       code: 'ERR_VERBS_ARGUMENT',

@@ -20,7 +20,7 @@ export interface SendWorkRequest {
   readonly id?: number;
   /** What it does. */
   readonly opcode: SendOpcode;
-  /** The memory to send, write from, or read into; 8 bytes for atomics. */
+  /** The memory to send, write from, or read into; 8 bytes for atomics, `atomic-write` too. */
   readonly sge?: ScatterGatherEntry | readonly ScatterGatherEntry[];
   /** Bytes that are copied into the request, instead of `sge`; they need no registration. */
   readonly inline?: Uint8Array;
@@ -130,6 +130,7 @@ function writeOperands(ring: SendRing, slot: number, request: SendWorkRequest): 
       return;
     case 'rdma-write':
     case 'rdma-read':
+    case 'atomic-write':
       writeRemote(ring, slot, request);
       return;
     case 'rdma-write-with-imm':

@@ -12,7 +12,9 @@
 namespace softhca {
 
 bool check_ah_attr(const ibv_ah_attr& attr) {
-  return attr.port_num == 1 && attr.sl < 16 && (!attr.is_global || attr.grh.sgid_index < gid_count);
+  if (attr.port_num != 1 || attr.sl >= 16) return false;
+  // Annex A17.3: each packet of RoCE version 2 has an IP header, which is made from the GRH.
+  return attr.is_global ? attr.grh.sgid_index < gid_count : !is_ethernet();
 }
 
 Address make_address(const ibv_ah_attr& attr) {

@@ -67,6 +67,14 @@ ibv_device** device_list(int* count) {
 
 bool is_our_device(const ibv_device* device) { return device == &the_device()->verbs; }
 
+bool is_ethernet() {
+  static const bool ethernet = [] {
+    const char* value = getenv("VIADUCT_LINK_LAYER");
+    return value && strcmp(value, "ethernet") == 0;
+  }();
+  return ethernet;
+}
+
 __be64 node_guid() { return htobe64(host_identity()); }
 
 ibv_gid port_gid(uint32_t index) {
@@ -92,7 +100,7 @@ int query_device(ibv_device_attr* attr) {
   attr->device_cap_flags = IBV_DEVICE_CURR_QP_STATE_MOD | IBV_DEVICE_RC_RNR_NAK_GEN |
                            IBV_DEVICE_SYS_IMAGE_GUID | IBV_DEVICE_PORT_ACTIVE_EVENT |
                            IBV_DEVICE_MEM_WINDOW | IBV_DEVICE_MEM_WINDOW_TYPE_2B |
-                           IBV_DEVICE_MEM_MGT_EXTENSIONS | IBV_DEVICE_XRC;
+                           IBV_DEVICE_MEM_MGT_EXTENSIONS | IBV_DEVICE_XRC | IBV_DEVICE_SRQ_RESIZE;
   attr->max_sge = max_sge;
   attr->max_sge_rd = max_sge;
   attr->max_cq = max_cq;
@@ -122,9 +130,21 @@ int query_device_ex(const ibv_query_device_ex_input* input, ibv_device_attr_ex* 
   ibv_device_attr_ex full{};
   query_device(&full.orig_attr);
   full.completion_timestamp_mask = UINT64_MAX;
-  full.hca_core_clock = 1000000;  // kHz: completion times are in nanoseconds
-  full.device_cap_flags_ex = full.orig_attr.device_cap_flags;
+  full.hca_core_clock = 1000000;                 // kHz: completion times are in nanoseconds
+  constexpr uint64_t atomic_write = 1ull << 40;  // IB_UVERBS_DEVICE_ATOMIC_WRITE
+  full.device_cap_flags_ex = full.orig_attr.device_cap_flags | atomic_write;
   full.phys_port_cnt_ex = 1;
+  // Memory is never pinned: each access goes by the page tables of the moment.
+  constexpr uint32_t datagram =
+      IBV_ODP_SUPPORT_SEND | IBV_ODP_SUPPORT_RECV | IBV_ODP_SUPPORT_SRQ_RECV;
+  constexpr uint32_t reliable =
+      datagram | IBV_ODP_SUPPORT_WRITE | IBV_ODP_SUPPORT_READ | IBV_ODP_SUPPORT_ATOMIC;
+  full.odp_caps.general_caps = IBV_ODP_SUPPORT | IBV_ODP_SUPPORT_IMPLICIT;
+  full.odp_caps.per_transport_caps.rc_odp_caps = reliable;
+  full.odp_caps.per_transport_caps.uc_odp_caps = datagram | IBV_ODP_SUPPORT_WRITE;
+  full.odp_caps.per_transport_caps.ud_odp_caps = datagram;
+  full.xrc_odp_caps = reliable;
+  full.max_dm_size = max_dm;
   memset(attr, 0, size);
   memcpy(attr, &full, std::min(size, sizeof full));
   return 0;
@@ -147,6 +167,11 @@ int query_port(uint8_t port, ibv_port_attr* attr, size_t size) {
   full.active_speed = 32;  // EDR
   full.phys_state = 5;     // LinkUp
   full.link_layer = IBV_LINK_LAYER_INFINIBAND;
+  if (is_ethernet()) {
+    full.lid = full.sm_lid = 0;
+    full.flags = IBV_QPF_GRH_REQUIRED;
+    full.link_layer = IBV_LINK_LAYER_ETHERNET;
+  }
   memset(attr, 0, size);
   memcpy(attr, &full, std::min(size, sizeof full));
   return 0;

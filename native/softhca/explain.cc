@@ -56,6 +56,9 @@ const char* sentence(viaduct_path_reason reason) {
     case VIADUCT_REASON_COPY_REFUSED:
       return "the kernel refuses to copy between the processes (process_vm_readv needs the rights "
              "of ptrace and one PID namespace)";
+    case VIADUCT_REASON_ON_DEMAND:
+      return "the peer registered its memory with IBV_ACCESS_ON_DEMAND, so what is mapped there "
+             "may change; register without it for the direct path";
   }
   return "";
 }
@@ -103,7 +106,8 @@ Verdict judge_regions(Site& site, uint32_t pd, viaduct_qp_path& path) {
     ++path.copied_regions;
     // The entry is a peer's: its reason may be any number.
     const uint32_t told = entry.unmapped;
-    const bool known = told >= VIADUCT_REASON_PRIVATE && told <= VIADUCT_REASON_TOO_MANY_FILES;
+    const bool known = (told >= VIADUCT_REASON_PRIVATE && told <= VIADUCT_REASON_TOO_MANY_FILES) ||
+                       told == VIADUCT_REASON_ON_DEMAND;
     verdict.reason = map_id != 0 ? VIADUCT_REASON_MAP_FAILED
                      : known     ? viaduct_path_reason(told)
                                  : VIADUCT_REASON_PRIVATE;

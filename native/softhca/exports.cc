@@ -87,7 +87,8 @@ EXPORT int _ibv_query_gid_ex(ibv_context*, uint32_t port, uint32_t index, ibv_gi
                              uint32_t flags, size_t size) {
   if (port != 1 || index >= gid_table_length || flags != 0) return with_errno(EINVAL);
   if (index >= gid_count) return with_errno(ENODATA);
-  ibv_gid_entry full{port_gid(index), index, port, IBV_GID_TYPE_IB, 0};
+  const ibv_gid_type type = is_ethernet() ? IBV_GID_TYPE_ROCE_V2 : IBV_GID_TYPE_IB;
+  ibv_gid_entry full{port_gid(index), index, port, type, 0};
   memset(entry, 0, size);
   memcpy(entry, &full, size < sizeof full ? size : sizeof full);
   return 0;
@@ -108,13 +109,14 @@ EXPORT ssize_t _ibv_query_gid_table(ibv_context* context, ibv_gid_entry* entries
   return ssize_t(count);
 }
 
-// Private to libibverbs, but used by programs that ship with it: 0 is InfiniBand or RoCE version 1.
+// Private to libibverbs, but used by programs that ship with it: 0 is InfiniBand or RoCE version 1,
+// 1 is RoCE version 2.
 EXPORT int ibv_query_gid_type(ibv_context*, uint8_t port, unsigned int index, unsigned int* type) {
   if (port != 1 || index >= gid_count) {
     errno = EINVAL;
     return -1;
   }
-  *type = 0;
+  *type = is_ethernet();
   return 0;
 }
 
@@ -239,7 +241,7 @@ EXPORT int ibv_detach_mcast(ibv_qp* qp, const ibv_gid* gid, uint16_t lid) {
   return with_errno(detach_mcast(qp, gid, lid));
 }
 EXPORT int ibv_resolve_eth_l2_from_gid(ibv_context*, ibv_ah_attr*, uint8_t*, uint16_t*) {
-  errno = EOPNOTSUPP;  // the port isn't an Ethernet port
+  errno = EOPNOTSUPP;  // there is no Ethernet beneath the port, whatever it shows
   return -1;
 }
 

@@ -37,8 +37,9 @@ enum viaduct_path_reason {
   VIADUCT_REASON_FILE_NOT_OPEN = 10,   /* the owner has no descriptor of the file open to write */
   VIADUCT_REASON_FILE_MAY_SHRINK = 11, /* the file isn't sealed with F_SEAL_SHRINK */
   VIADUCT_REASON_TOO_MANY_FILES = 12,
-  VIADUCT_REASON_MAP_FAILED = 13,  /* the file couldn't be fetched or mapped here: `error` */
-  VIADUCT_REASON_COPY_REFUSED = 14 /* nothing is mapped, and the kernel refuses to copy: `error` */
+  VIADUCT_REASON_MAP_FAILED = 13,   /* the file couldn't be fetched or mapped here: `error` */
+  VIADUCT_REASON_COPY_REFUSED = 14, /* nothing is mapped, and the kernel refuses to copy: `error` */
+  VIADUCT_REASON_ON_DEMAND = 15     /* a region that pages on demand, whose mappings may change */
 };
 
 struct viaduct_qp_path {

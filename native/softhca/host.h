@@ -73,6 +73,8 @@ class Host {
   std::vector<Context*> contexts;
   uint32_t qp_limit = 0;  // all in use are below
 
+  std::atomic<uint64_t> dm_used{0};  // bytes of device memory
+
   std::mutex keys_mutex;  // guards the free slots of the key table
   uint32_t keys_used = 0;
 

@@ -28,6 +28,7 @@ constexpr uint32_t max_sge = 32;
 constexpr uint32_t max_inline = 1024;
 constexpr uint32_t max_cqe = (1u << 18) - 1;
 constexpr uint32_t max_rd_atomic = 128;
+constexpr uint64_t max_dm = 16ull << 20;      // device memory of one process
 constexpr uint64_t max_message = 1ull << 31;  // InfiniBand Vol. 1, 9.4: 2^31 bytes
 constexpr uint32_t mtu_bytes = 4096;
 constexpr uint32_t grh_bytes = 40;

@@ -6,6 +6,7 @@
 
 #include "softhca/cq.h"
 #include "softhca/device.h"
+#include "softhca/dm.h"
 #include "softhca/mr.h"
 #include "softhca/mw.h"
 #include "softhca/pd.h"
@@ -58,6 +59,9 @@ void fill_operations(verbs_context* verbs) {
   verbs->query_device_ex = op_query_device_ex;
   verbs->query_rt_values = op_query_rt_values;
   verbs->advise_mr = advise_memory;
+  verbs->alloc_dm = alloc_dm;
+  verbs->free_dm = free_dm;
+  verbs->reg_dm_mr = register_dm;
   verbs->alloc_parent_domain = alloc_parent_domain;
   verbs->alloc_td = alloc_td;
   verbs->dealloc_td = dealloc_td;

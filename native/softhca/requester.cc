@@ -29,6 +29,8 @@ ibv_wc_opcode completion_opcode(ibv_wr_opcode opcode) {
       return IBV_WC_LOCAL_INV;
     case IBV_WR_BIND_MW:
       return IBV_WC_BIND_MW;
+    case IBV_WR_ATOMIC_WRITE:
+      return IBV_WC_ATOMIC_WRITE;
     default:
       return IBV_WC_SEND;
   }
@@ -221,6 +223,8 @@ Outcome run(QueuePair& qp, const SendRequest& request) {
     if (gathered.bytes < 8) return finish(qp, request, IBV_WC_LOC_LEN_ERR, 0);
     gathered.bytes = 8;
   }
+  if (request.opcode == IBV_WR_ATOMIC_WRITE && gathered.bytes != 8)
+    return finish(qp, request, IBV_WC_LOC_LEN_ERR, 0);
   if (gathered.bytes > max_message) return finish(qp, request, IBV_WC_LOC_LEN_ERR, 0);
   if (qp.type() == IBV_QPT_UD) return run_datagram(qp, request, gathered);
 
@@ -292,6 +296,8 @@ bool opcode_allowed(ibv_qp_type type, ibv_wr_opcode opcode) {
     case IBV_WR_ATOMIC_CMP_AND_SWP:
     case IBV_WR_ATOMIC_FETCH_AND_ADD:
       return is_reliable(type);
+    case IBV_WR_ATOMIC_WRITE:
+      return type == IBV_QPT_RC;
     default:
       return false;
   }
@@ -308,7 +314,9 @@ int check_send(const QueuePair& qp, const SendRequest& request) {
     if (request.opcode == IBV_WR_RDMA_READ || is_atomic(request.opcode)) return EINVAL;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < request.num_sge; ++i) bytes += request.sge[i].length;
-    if (bytes > qp.init.cap.max_inline_data) return EINVAL;
+    // ibv_wr_atomic_write takes its eight bytes by value, whatever the queue pair was made for.
+    const bool by_value = request.opcode == IBV_WR_ATOMIC_WRITE && bytes == 8;
+    if (bytes > qp.init.cap.max_inline_data && !by_value) return EINVAL;
   }
   return 0;
 }

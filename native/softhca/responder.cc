@@ -20,7 +20,8 @@ bool has_payload_in_receive(ibv_wr_opcode opcode) {
   return opcode == IBV_WR_SEND || opcode == IBV_WR_SEND_WITH_IMM || opcode == IBV_WR_SEND_WITH_INV;
 }
 bool is_write(ibv_wr_opcode opcode) {
-  return opcode == IBV_WR_RDMA_WRITE || opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
+  return opcode == IBV_WR_RDMA_WRITE || opcode == IBV_WR_RDMA_WRITE_WITH_IMM ||
+         opcode == IBV_WR_ATOMIC_WRITE;
 }
 bool is_atomic(ibv_wr_opcode opcode) {
   return opcode == IBV_WR_ATOMIC_CMP_AND_SWP || opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
@@ -125,6 +126,7 @@ class Delivery {
   Reply write() {
     if (!(qp_.access & IBV_ACCESS_REMOTE_WRITE)) return refuse_request();
     if (!find_remote(message_.bytes)) return refuse_access();
+    if (message_.opcode == IBV_WR_ATOMIC_WRITE) return atomic_write();
     if (takes_receive(message_.opcode) && !take_receive()) return not_ready();
     Moved result = move_bytes(receive_site(), Direction::to_site, message_.local, {&span_, 1},
                               message_.bytes, &by_kernel_);
@@ -133,6 +135,20 @@ class Delivery {
     if (result == Moved::local_fault) return cut_short();
     if (result != Moved::all) return fail_receive(IBV_WC_LOC_PROT_ERR, IBV_WC_REM_OP_ERR);
     return complete_receive(IBV_WC_SUCCESS, uint32_t(message_.bytes));
+  }
+
+  // Eight aligned bytes are stored at once; the lock keeps them out of the middle of an atomic
+  // operation by the kernel's copy, which is a read and a write.
+  Reply atomic_write() {
+    if (qp_.max_dest_rd_atomic == 0 || message_.remote_address % 8 != 0 || span_.address % 8 != 0)
+      return refuse_request();
+    Site& site = receive_site();
+    SharedLock& guard = site.segment->header.atomics;
+    if (!enter(guard, site)) return dropped();
+    Moved result =
+        move_bytes(site, Direction::to_site, message_.local, {&span_, 1}, 8, &by_kernel_);
+    unlock(guard);
+    return moved(result);
   }
 
   Reply atomic() {

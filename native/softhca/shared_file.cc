@@ -19,10 +19,11 @@ struct KnownFile {
   uint64_t device, inode;
   uint32_t id;
   int fd;
+  uint32_t users;  // regions that lie in it
 };
 
-// Descriptors are kept for good, because a peer may come for one at any time: a bound on what a
-// program that maps many files can cost. Memory in further files takes the copy path.
+// A descriptor is kept as long as a peer may come for it: a bound on what a program that maps many
+// files can cost. Memory in further files takes the copy path.
 constexpr size_t max_files = 64;
 
 std::mutex mutex;
@@ -56,6 +57,20 @@ int open_again(uint64_t device, uint64_t inode, viaduct_path_reason* refusal) {
   return found;
 }
 
+// Forgets the files that no region lies in and that are mapped no more. Not as soon as the last
+// region is gone: the next is likely to be in the same file, which peers then have mapped already.
+void sweep() {
+  std::vector<Area> areas = all_areas();
+  if (areas.empty()) return;
+  std::erase_if(files(), [&](const KnownFile& file) {
+    if (file.users != 0) return false;
+    for (const Area& area : areas)
+      if (area.device == file.device && area.inode == file.inode) return false;
+    close(file.fd);
+    return true;
+  });
+}
+
 }  // namespace
 
 SharedFile find_shared_file(const void* address, size_t length) {
@@ -72,15 +87,25 @@ SharedFile find_shared_file(const void* address, size_t length) {
   }
   uint64_t offset = first.offset + (begin - first.begin);
   std::lock_guard guard(mutex);
-  for (const KnownFile& file : files())
-    if (file.device == first.device && file.inode == first.inode)
+  for (KnownFile& file : files())
+    if (file.device == first.device && file.inode == first.inode) {
+      ++file.users;
       return {file.id, uint32_t(file.fd), offset};
+    }
+  sweep();
   if (files().size() >= max_files) return refused(VIADUCT_REASON_TOO_MANY_FILES);
   viaduct_path_reason refusal{};
   int fd = open_again(first.device, first.inode, &refusal);
   if (fd < 0) return refused(refusal);
-  files().push_back({first.device, first.inode, uint32_t(files().size()) + 1, fd});
-  return {files().back().id, uint32_t(fd), offset};
+  static uint32_t last_id = 0;
+  files().push_back({first.device, first.inode, ++last_id, fd, 1});
+  return {last_id, uint32_t(fd), offset};
+}
+
+void release_shared_file(uint32_t id) {
+  std::lock_guard guard(mutex);
+  for (KnownFile& file : files())
+    if (file.id == id) --file.users;
 }
 
 }  // namespace softhca

@@ -10,11 +10,13 @@ namespace softhca {
 
 struct SharedFile {
   uint32_t id = 0;  // 0: none
-  uint32_t fd = 0;  // of this process, open as long as it lives
+  uint32_t fd = 0;  // of this process, open until the file is released
   uint64_t offset = 0;
   viaduct_path_reason refusal = VIADUCT_REASON_SHARED_FILE;  // id 0: why
 };
 
+// The caller releases the file when it needs it no more.
 SharedFile find_shared_file(const void* address, size_t length);
+void release_shared_file(uint32_t id);
 
 }  // namespace softhca

@@ -21,6 +21,10 @@ namespace {
 constexpr uint32_t peer_wait_ms = 1000;
 constexpr uint64_t stopped_holder_ms = 5000;
 
+// Files of one peer that are mapped here, those that it has given up among them: others may be
+// using a mapping, so none is undone. Memory in further files takes the copy path.
+constexpr size_t max_mappings = 256;
+
 // Frees our own lock if its holder can't.
 void evict(SharedLock& lock, uint64_t seen, const Site& self, uint64_t since_ns) {
   const auto holder = uint16_t(seen & lock_holder_mask);
@@ -144,6 +148,7 @@ uint8_t* Site::mapped(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_
   std::lock_guard guard(mutex_);
   auto known = mappings_.find(map_id);
   if (known == mappings_.end()) {
+    if (mappings_.size() >= max_mappings) return nullptr;
     Mapping mapping;
     int fd = fetch_descriptor(map_fd);
     mapping.error = fd < 0 ? errno : EPROTO;

@@ -88,6 +88,35 @@ ibv_srq* make_srq(ibv_context* context, ibv_pd* pd, ibv_srq_attr* attr, void* sr
   return &srq->verbs;
 }
 
+// InfiniBand Vol. 1, 11.2.3.3: while in use, and not below what is posted or below the limit.
+int resize(SharedReceiveQueue& srq, uint32_t wanted, uint32_t limit) {
+  if (wanted == 0 || wanted > max_wr || limit > power_of_two(wanted)) return EINVAL;
+  Host& host = *srq.host;
+  SrqShared& shared = *srq.shared;
+  const uint32_t size = power_of_two(wanted);
+  const uint64_t stride = recv_stride(srq.max_sge);
+  const uint64_t offset = host.allocate(size * stride);
+  if (offset == 0) return ENOMEM;
+  auto* ring = host.site().at<uint8_t>(offset, size * stride);
+  const uint64_t old = srq.ring_offset;
+  std::lock_guard guard(srq.producer);
+  enter(shared.consumers, host.site());
+  const uint32_t tail = shared.tail.load();
+  const uint32_t waiting = shared.head.load() - tail;
+  const bool fits = waiting <= size && waiting <= srq.max_wr;
+  if (fits) {
+    for (uint32_t at = tail; at != tail + waiting; ++at)
+      memcpy(ring + (at & (size - 1)) * stride, srq.ring + (at & (srq.max_wr - 1)) * stride,
+             stride);
+    srq.ring_offset = shared.ring_offset = offset;
+    srq.max_wr = shared.ring_size = size;
+    srq.ring = ring;
+  }
+  unlock(shared.consumers);
+  host.release(fits ? old : offset);
+  return fits ? 0 : EINVAL;
+}
+
 }  // namespace
 
 ibv_srq* create_srq(ibv_pd* pd, ibv_srq_init_attr* attr) {
@@ -116,8 +145,10 @@ int modify_srq(ibv_srq* verbs, ibv_srq_attr* attr, int mask) {
   auto* srq = SharedReceiveQueue::of(verbs);
   if (!srq->live || !srq->host->usable()) return EINVAL;
   if (mask & ~(IBV_SRQ_MAX_WR | IBV_SRQ_LIMIT)) return EINVAL;
-  // The device doesn't report IBV_DEVICE_SRQ_RESIZE.
-  if (mask & IBV_SRQ_MAX_WR) return EOPNOTSUPP;
+  if (mask & IBV_SRQ_MAX_WR) {
+    const uint32_t limit = mask & IBV_SRQ_LIMIT ? attr->srq_limit : srq->shared->limit.load();
+    if (int error = resize(*srq, attr->max_wr, limit)) return error;
+  }
   if (mask & IBV_SRQ_LIMIT) {
     if (attr->srq_limit > srq->max_wr) return EINVAL;
     srq->shared->limit.store(attr->srq_limit);

@@ -147,6 +147,11 @@ void set_sge(ibv_qp_ex* ex, uint32_t lkey, uint64_t address, uint32_t length) {
   set_sge_list(ex, 1, &sge);
 }
 
+void atomic_write(ibv_qp_ex* ex, uint32_t rkey, uint64_t address, const void* value) {
+  rdma(ex, IBV_WR_ATOMIC_WRITE, rkey, address, 0);
+  set_inline_data(ex, const_cast<void*>(value), 8);
+}
+
 void start(ibv_qp_ex* ex) {
   Builder& builder = of(ex);
   builder.mutex.lock();
@@ -189,6 +194,7 @@ constexpr struct {
     {IBV_QP_EX_WITH_LOCAL_INV, IBV_WR_LOCAL_INV},
     {IBV_QP_EX_WITH_BIND_MW, IBV_WR_BIND_MW},
     {IBV_QP_EX_WITH_SEND_WITH_INV, IBV_WR_SEND_WITH_INV},
+    {IBV_QP_EX_WITH_ATOMIC_WRITE, IBV_WR_ATOMIC_WRITE},
 };
 
 }  // namespace
@@ -207,6 +213,7 @@ void fill_builder(QueuePair& qp, uint64_t ops) {
   ibv_qp_ex& ex = qp.ex;
   if (ops & IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP) ex.wr_atomic_cmp_swp = atomic_cmp_swp;
   if (ops & IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD) ex.wr_atomic_fetch_add = atomic_fetch_add;
+  if (ops & IBV_QP_EX_WITH_ATOMIC_WRITE) ex.wr_atomic_write = atomic_write;
   if (ops & IBV_QP_EX_WITH_BIND_MW) ex.wr_bind_mw = bind_mw;
   if (ops & IBV_QP_EX_WITH_LOCAL_INV) ex.wr_local_inv = local_inv;
   if (ops & IBV_QP_EX_WITH_RDMA_READ) ex.wr_rdma_read = rdma_read;

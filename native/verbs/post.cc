@@ -80,7 +80,10 @@ ibv_mw_bind_info bind_info(const SendDescriptor& descriptor, const Region& regio
 }
 
 // Later opcodes (TSO, the drivers' own) take pointers, which a descriptor has no place for.
-bool is_known(uint32_t opcode) { return opcode <= IBV_WR_SEND_WITH_INV; }
+bool is_known(uint32_t opcode) {
+  constexpr uint32_t atomic_write = 15;  // IBV_WR_ATOMIC_WRITE, from rdma-core 44 on
+  return opcode <= IBV_WR_SEND_WITH_INV || opcode == atomic_write;
+}
 
 bool invalidates(uint32_t opcode) {
   return opcode == IBV_WR_SEND_WITH_INV || opcode == IBV_WR_LOCAL_INV;

@@ -55,6 +55,12 @@ t.test('the library goes after what LD_PRELOAD names, and --remap is told', asyn
   t.match(ended.stdout, /^libc\.so\.6:\/.*\/libviaduct-softhca\.so 1\n$/);
 });
 
+t.test('--roce makes the port one of RoCE', async (t) => {
+  const ended = await viaduct(t, ['exec', '--roce', '--', 'ibv_devinfo']);
+  t.match(ended.stdout, /link_layer:\s+Ethernet/, ended.stderr);
+  t.match(ended.stdout, /port_lid:\s+0\n/);
+});
+
 t.test("the status is the program's", async (t) => {
   t.equal((await viaduct(t, ['exec', ...shell('exit 7')])).status, 7);
   t.equal((await viaduct(t, ['exec', ...shell('kill -KILL $$')])).status, 137);

@@ -66,6 +66,10 @@ void suffer(int out, bool with_srq) {
       drain(pair.a);
       drain(pair.b);
       if (i % 50 == 49) ibv_resize_cq(pair.a.cq, 128);
+      if (i == 24 && pair.b.srq) {
+        ibv_srq_attr size{128, 0, 0};
+        ibv_modify_srq(pair.b.srq, &size, IBV_SRQ_MAX_WR);
+      }
     }
     pair.a.modify_to_error();
     drain(pair.a);
