@@ -18,6 +18,7 @@ import {
 import { argumentError, attempt, UnsupportedError, VerbsError } from './errors.js';
 import { gidBytes } from './gid.js';
 import { bindingNumbers, type MemoryWindow, type WindowBinding } from './memory-window.js';
+import { Memberships } from './multicast.js';
 import { native, postRecv, postSend } from './native.js';
 import { explainPath, type PathExplanation } from './path-explanation.js';
 import { checkPosted } from './post-errors.js';
@@ -143,6 +144,7 @@ export class QueuePair extends Resource {
   #end: OwnEnd | undefined;
   #scratch: SendRing | undefined;
   #receives: ReceiveRing | undefined;
+  readonly #memberships = new Memberships();
 
   /** @internal */
   static create(
@@ -400,7 +402,8 @@ export class QueuePair extends Resource {
       for (const request of batch) {
         if (request.opcode !== 'bind-mw' || request.window === undefined) continue;
         if (request.bind === undefined) continue;
-        request.window.bound(request.bind.region, request.rkey ?? request.window.nextRkey());
+        const rkey = request.rkey ?? request.window.nextRkey();
+        request.window.bound(request.bind.region, rkey, this);
       }
     }
   }
@@ -462,21 +465,17 @@ export class QueuePair extends Resource {
         access,
       ),
     );
-    window.bound(region, rkey);
+    window.bound(region, rkey, this);
     return rkey;
   }
 
-  /** Joins a multicast group (ibv_attach_mcast(3)); UD only. */
+  /** Joins a multicast group (ibv_attach_mcast(3)); UD only. Closing leaves all groups. */
   attachMcast(gid: string, lid = 0): void {
-    const handle = this.openHandle('qp.attachMcast');
-    const bytes = gidBytes('qp.attachMcast', gid);
-    attempt('qp.attachMcast', { gid, lid }, () => native.attachMcast(handle, bytes, lid));
+    this.#memberships.join(this.openHandle('qp.attachMcast'), gid, lid);
   }
 
   detachMcast(gid: string, lid = 0): void {
-    const handle = this.openHandle('qp.detachMcast');
-    const bytes = gidBytes('qp.detachMcast', gid);
-    attempt('qp.detachMcast', { gid, lid }, () => native.detachMcast(handle, bytes, lid));
+    this.#memberships.leave(this.openHandle('qp.detachMcast'), gid, lid);
   }
 
   /** What this adapter offers beyond the specification (ibv_query_ece(3)). */
@@ -492,6 +491,7 @@ export class QueuePair extends Resource {
   }
 
   protected override beforeClose(): void {
+    this.#memberships.leaveAll(this.handle);
     this.device.pitfalls?.closed(this);
   }
 }
