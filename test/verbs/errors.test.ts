@@ -194,6 +194,24 @@ t.test('a completion queue closes its queue pairs first', (t) => {
   t.end();
 });
 
+t.test('a queue pair closes the type 2 windows that it bound, and leaves its groups', async (t) => {
+  const { a } = pair(t);
+  const window = a.pd.allocMw(2);
+  a.qp.postSend({
+    opcode: 'bind-mw',
+    window,
+    bind: { region: a.region, access: ['remote-read'] },
+    signaled: true,
+  });
+  (await next(a)).check();
+  a.qp.close();
+  t.ok(window.closed);
+  const datagrams = pair(t, { type: 'UD' }).a.qp;
+  datagrams.attachMcast('ff12:0000:0000:0000:0000:0000:0000:beef', 0xc001);
+  datagrams.close();
+  t.ok(datagrams.closed);
+});
+
 t.test('hardware comes before the software HCA, which is always there', (t) => {
   const providers = listDevices().map((each) => each.provider);
   t.equal(providers.at(-1), 'softhca');
