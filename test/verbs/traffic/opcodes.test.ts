@@ -115,12 +115,14 @@ async function bindWindows({ b }: Pair): Promise<number[]> {
   return keys;
 }
 
-function needsOf({ type, opcode }: Shape): Feature[] {
-  if (isAtomic(opcode)) return ['atomics'];
+function needsOf({ opcode, form, newer }: Shape): Feature[] {
+  const needs: Feature[] = [];
+  if (isAtomic(opcode)) needs.push('atomics');
   if (opcode === 'send-with-invalidate') {
-    return ['memory management extensions', 'windows', 'type 2 windows'];
+    needs.push('memory management extensions', 'windows', 'type 2 windows');
   }
-  return type === 'XRC' ? ['xrc'] : [];
+  if (newer && form === 'three pieces') needs.push('several pieces by ibv_wr_*');
+  return needs;
 }
 
 function nameOf({ type, srq, opcode, form, newer }: Shape): string {
