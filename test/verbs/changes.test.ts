@@ -1,15 +1,7 @@
 /** Objects that change while they are in use: queues that grow, regions that move, receives that are shared. */
 import t from 'tap';
 
-import { ALL_ACCESS, next, open, pair, side, type Side } from './pair.js';
-
-const write = (a: Side, b: Side): void =>
-  a.qp.postSend({
-    opcode: 'rdma-write',
-    sge: a.region.slice(0, 8),
-    remote: b.region.remote(),
-    signaled: true,
-  });
+import { ALL_ACCESS, next, open, pair, side, write } from './pair.js';
 
 t.test('a resized completion queue keeps what it holds, and holds more', async (t) => {
   const { a, b } = pair(t);

@@ -4,15 +4,7 @@ import t from 'tap';
 import { ClosedError } from 'viaduct';
 import { openDevice, PITFALL } from 'viaduct/verbs';
 
-import { deviceName, next, open, pair, type Side } from './pair.js';
-
-const write = (a: Side, b: Side): void =>
-  a.qp.postSend({
-    opcode: 'rdma-write',
-    sge: a.region.slice(0, 8),
-    remote: b.region.remote(),
-    signaled: true,
-  });
+import { deviceName, next, open, pair, write } from './pair.js';
 
 t.test('a completion wakes one who sleeps on the event loop', async (t) => {
   const { a, b } = pair(t);
