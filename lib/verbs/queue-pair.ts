@@ -343,7 +343,7 @@ export class QueuePair extends Resource {
     try {
       attempt('qp.modify', {}, () => native.modifyQp(handle, converted));
     } catch (cause) {
-      if (!(cause instanceof VerbsError) || cause instanceof UnsupportedError) throw cause;
+      if (!(cause instanceof VerbsError)) throw cause;
       throw this.#modifyError(from, attributes, cause);
     }
   }
@@ -354,6 +354,8 @@ export class QueuePair extends Resource {
     cause: VerbsError,
   ): VerbsError {
     const { transition, missing, notAllowed, text } = diagnoseModify(this.type, from, attributes);
+    const isRight = missing.length === 0 && notAllowed.length === 0;
+    if (isRight && cause instanceof UnsupportedError) return cause;
     const details = {
       call: 'qp.modify',
       verb: 'ibv_modify_qp',
