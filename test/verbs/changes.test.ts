@@ -1,7 +1,9 @@
 /** Objects that change while they are in use: queues that grow, regions that move, receives that are shared. */
 import t from 'tap';
 
-import { ALL_ACCESS, next, open, pair, side, write } from './pair.js';
+import { openDevice, UnsupportedError } from 'viaduct/verbs';
+
+import { ALL_ACCESS, deviceName, next, open, pair, side, write } from './pair.js';
 
 t.test('a resized completion queue keeps what it holds, and holds more', async (t) => {
   const { a, b } = pair(t);
@@ -13,7 +15,22 @@ t.test('a resized completion queue keeps what it holds, and holds more', async (
   for (let i = 0; i < 3; i++) (await next(a)).check();
 });
 
-t.test('a region can move to other memory and lose a right in one step', async (t) => {
+/** Why regions can not change on this device; false where they can. */
+function reregisterLacking(): string | false {
+  using device = openDevice(deviceName);
+  const region = device.allocPd().registerMemory(new Uint8Array(8));
+  try {
+    region.reregister({ access: ['local-write'] });
+    return false;
+  } catch (error) {
+    if (error instanceof UnsupportedError) return `${deviceName} has no ibv_rereg_mr`;
+    throw error;
+  }
+}
+
+const skip = reregisterLacking();
+
+t.test('a region can move to other memory and lose a right in one step', { skip }, async (t) => {
   const { a, b } = pair(t);
   const other = new Uint8Array(4096);
   b.region.reregister({ memory: other, access: ALL_ACCESS });
@@ -27,7 +44,7 @@ t.test('a region can move to other memory and lose a right in one step', async (
   t.equal((await next(a)).status, 'REM_ACCESS_ERR');
 });
 
-t.test('a region can move to another domain, out of reach of the first', async (t) => {
+t.test('a region can move to another domain, out of reach of the first', { skip }, async (t) => {
   const { device, a, b } = pair(t);
   const elsewhere = device.allocPd();
   b.region.reregister({ pd: elsewhere });
