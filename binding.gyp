@@ -27,6 +27,7 @@
         "native/aperture/futex.cc",
         "native/aperture/mapping.cc",
         "native/aperture/process_copy.cc",
+        "native/aperture/shared_memory.cc",
         "native/link/socket_pair.cc",
         "native/verbs/objects.cc",
         "native/verbs/poll.cc",

@@ -19,7 +19,8 @@ export interface WindowBinding {
 }
 
 /**
- * A memory window (ibv_alloc_mw(3)). Made by `pd.allocMw`.
+ * A memory window (ibv_alloc_mw(3)). Made by `pd.allocMw`. Closing the region that it was bound to closes it, and so
+ * does closing the queue pair that bound it, if it is of type 2.
  *
  * ```ts
  * import { openDevice } from 'viaduct/verbs';
@@ -44,7 +45,7 @@ export class MemoryWindow extends Resource {
   /** 1 is bound by `qp.bindWindow`, 2 by a work request. */
   readonly type: 1 | 2;
   #rkey: number;
-  #region: MemoryRegion | undefined;
+  #boundBy: readonly Resource[] = [];
 
   /** @internal */
   static create(pd: ProtectionDomain, type: 1 | 2): MemoryWindow {
@@ -72,11 +73,12 @@ export class MemoryWindow extends Resource {
     return ((this.#rkey & 0xffffff00) | ((this.#rkey + 1) & 0xff)) >>> 0;
   }
 
-  /** @internal Notes what a posted bind makes of the window: the region can only be closed after it. */
-  bound(region: MemoryRegion, rkey: number): void {
-    if (this.#region !== undefined) this.removeParent(this.#region);
-    this.addParent(region);
-    this.#region = region;
+  /** @internal Notes what a posted bind makes of the window: what it rests on can only be closed after it. */
+  bound(region: MemoryRegion, rkey: number, qp: Resource): void {
+    for (const each of this.#boundBy) this.removeParent(each);
+    // A type 2 window belongs to its queue pair (InfiniBand Vol. 1, 10.6.7.2.2); destroying that first would block.
+    this.#boundBy = this.type === 2 ? [region, qp] : [region];
+    for (const each of this.#boundBy) this.addParent(each);
     this.#rkey = rkey >>> 0;
   }
 }

@@ -16,6 +16,7 @@ import {
 import { argumentError, attempt, UnsupportedError, VerbsError } from './errors.js';
 import { gidBytes } from './gid.js';
 import { bindingNumbers, type MemoryWindow, type WindowBinding } from './memory-window.js';
+import { Memberships } from './multicast.js';
 import { native, postRecv, postSend } from './native.js';
 import { explainPath, type PathExplanation } from './path-explanation.js';
 import { checkPosted } from './post-errors.js';
@@ -89,6 +90,7 @@ export class QueuePair extends Resource {
   #end: OwnEnd | undefined;
   #scratch: SendRing | undefined;
   #receives: ReceiveRing | undefined;
+  readonly #memberships = new Memberships();
 
   /** @internal */
   static create(
@@ -299,7 +301,7 @@ export class QueuePair extends Resource {
     try {
       attempt('qp.modify', {}, () => native.modifyQp(handle, converted));
     } catch (cause) {
-      if (!(cause instanceof VerbsError) || cause instanceof UnsupportedError) throw cause;
+      if (!(cause instanceof VerbsError)) throw cause;
       throw this.#modifyError(from, attributes, cause);
     }
   }
@@ -310,6 +312,8 @@ export class QueuePair extends Resource {
     cause: VerbsError,
   ): VerbsError {
     const { transition, missing, notAllowed, text } = diagnoseModify(this.type, from, attributes);
+    const isRight = missing.length === 0 && notAllowed.length === 0;
+    if (isRight && cause instanceof UnsupportedError) return cause;
     const details = {
       call: 'qp.modify',
       verb: 'ibv_modify_qp',
@@ -358,7 +362,8 @@ export class QueuePair extends Resource {
       for (const request of batch) {
         if (request.opcode !== 'bind-mw' || request.window === undefined) continue;
         if (request.bind === undefined) continue;
-        request.window.bound(request.bind.region, request.rkey ?? request.window.nextRkey());
+        const rkey = request.rkey ?? request.window.nextRkey();
+        request.window.bound(request.bind.region, rkey, this);
       }
     }
   }
@@ -450,28 +455,24 @@ export class QueuePair extends Resource {
         access,
       ),
     );
-    window.bound(region, rkey);
+    window.bound(region, rkey, this);
     return rkey;
   }
 
   /**
-   * Joins a multicast group (ibv_attach_mcast(3)); UD only.
+   * Joins a multicast group (ibv_attach_mcast(3)); UD only. Closing the queue pair leaves all groups.
    *
    * @param gid the group's GID, which begins with `ff`
    * @param lid the group's local identifier (InfiniBand)
    * @throws VerbsError `ERR_VERBS_ARGUMENT` when it is no group's GID, or the queue pair not UD.
    */
   attachMcast(gid: string, lid = 0): void {
-    const handle = this.openHandle('qp.attachMcast');
-    const bytes = gidBytes('qp.attachMcast', gid);
-    attempt('qp.attachMcast', { gid, lid }, () => native.attachMcast(handle, bytes, lid));
+    this.#memberships.join(this.openHandle('qp.attachMcast'), gid, lid);
   }
 
   /** Leaves a multicast group that it has joined (ibv_detach_mcast(3)). */
   detachMcast(gid: string, lid = 0): void {
-    const handle = this.openHandle('qp.detachMcast');
-    const bytes = gidBytes('qp.detachMcast', gid);
-    attempt('qp.detachMcast', { gid, lid }, () => native.detachMcast(handle, bytes, lid));
+    this.#memberships.leave(this.openHandle('qp.detachMcast'), gid, lid);
   }
 
   /** What this adapter offers beyond the specification (ibv_query_ece(3)). */
@@ -487,6 +488,7 @@ export class QueuePair extends Resource {
   }
 
   protected override beforeClose(): void {
+    this.#memberships.leaveAll(this.handle);
     this.device.pitfalls?.closed(this);
   }
 }

@@ -103,7 +103,9 @@ export function diagnoseModify(
     const text =
       given.length > 0
         ? `this change takes no other attributes; leave out ${given.join(', ')}`
-        : 'the device refused a change that is always allowed; look at its asynchronous events';
+        : from === 'RESET'
+          ? 'the kernel does not take a new queue pair there; bring it to INIT first'
+          : 'the device refused a change that is always allowed; look at its asynchronous events';
     return { transition, missing: [], notAllowed: given, text };
   }
   const found = TRANSITIONS[transition]?.[type];

@@ -199,13 +199,16 @@ class Delivery {
     if (!take_receive()) return not_ready();
     Span spans[max_sge];
     uint64_t room = 0;
-    uint32_t count = std::min(receive_count_, max_sge);
-    for (uint32_t i = 0; i < count; ++i) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < std::min(receive_count_, max_sge); ++i) {
       const ibv_sge sge{fetch_once(receive_sge_[i].addr), fetch_once(receive_sge_[i].length),
                         fetch_once(receive_sge_[i].lkey)};
-      spans[i] = {sge.addr, sge.length, nullptr};
-      if (sge.length != 0 && !resolve_local(receive_site(), sge.lkey, receive_pd(), sge.addr,
-                                            sge.length, IBV_ACCESS_LOCAL_WRITE, &spans[i]))
+      // A piece of no bytes is mapped nowhere, and would keep the others off the direct path.
+      if (sge.length == 0) continue;
+      Span& span = spans[count++];
+      span = {sge.addr, sge.length, nullptr};
+      if (!resolve_local(receive_site(), sge.lkey, receive_pd(), sge.addr, sge.length,
+                         IBV_ACCESS_LOCAL_WRITE, &span))
         return fail_receive(IBV_WC_LOC_PROT_ERR, IBV_WC_REM_OP_ERR);
       room += sge.length;
     }

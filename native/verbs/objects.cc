@@ -64,7 +64,8 @@ Objects::~Objects() {
   for (bool progress = true; progress;) {
     progress = false;
     for (size_t rank = 0; rank <= static_cast<size_t>(Kind::ring); ++rank) {
-      static constexpr Kind order[] = {Kind::qp, Kind::srq,  Kind::mw,     Kind::ah,
+      // Windows before the queue pairs that they are bound by: the kernel waits for them.
+      static constexpr Kind order[] = {Kind::mw, Kind::qp,   Kind::srq,    Kind::ah,
                                        Kind::mr, Kind::cq,   Kind::xrcd,   Kind::channel,
                                        Kind::pd, Kind::ring, Kind::context};
       for (auto& slot : slots_) {

@@ -245,7 +245,8 @@ Posted post_batch(const Objects& objects, const QueuePair& pair, const Ring& rin
       posted.error = post_stale_object;
     } else {
       qp->wr_id = descriptor.wr_id;
-      qp->wr_flags = descriptor.send_flags & ~static_cast<uint32_t>(IBV_SEND_INLINE);
+      // With the flag for inline data, which the data itself implies, but librxe looks for.
+      qp->wr_flags = descriptor.send_flags;
       if (!build(qp, descriptor, named)) posted.error = EOPNOTSUPP;
     }
     if (posted.error != 0) {

@@ -1,5 +1,6 @@
 /** Memory: what JavaScript does with it while the device knows it. */
 import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 
 import t from 'tap';
 
@@ -37,6 +38,83 @@ t.test('a detached view is not registered, and neither is one that can shrink', 
   const resizable = Reflect.construct(ArrayBuffer, [8, { maxByteLength: 16 }]) as ArrayBuffer;
   t.throws(() => pd.registerMemory(resizable), { code: 'ERR_VERBS_MEMORY', message: /shrink/ });
   t.end();
+});
+
+t.test('what a peer writes follows memory to where it was transferred', async (t) => {
+  const { a, b } = pair(t);
+  const moved = structuredClone(b.bytes, { transfer: [b.bytes.buffer as ArrayBuffer] });
+  t.equal(b.bytes.length, 0);
+  a.bytes.fill(5, 0, 8);
+  a.qp.postSend({
+    opcode: 'rdma-write',
+    sge: a.region.slice(0, 8),
+    remote: b.region.remote(),
+    signaled: true,
+  });
+  (await next(a)).check();
+  t.same(moved.slice(0, 8), a.bytes.slice(0, 8), 'the region holds the memory, not the view');
+  b.region.close();
+  t.equal(moved[0], 5, 'and its new owner keeps it');
+});
+
+interface GrowingMemory {
+  readonly buffer: ArrayBuffer;
+  grow(pages: number): number;
+}
+
+/** The types of Node.js know no WebAssembly. */
+function webAssemblyMemory(limits: { initial: number; maximum: number }): GrowingMemory {
+  const { WebAssembly: api } = globalThis as unknown as {
+    WebAssembly: { Memory: new (limits: object) => GrowingMemory };
+  };
+  return new api.Memory(limits);
+}
+
+t.test('memory of WebAssembly that has grown is refused, and a peer harms nothing', async (t) => {
+  const { a, b } = pair(t);
+  const memory = webAssemblyMemory({ initial: 1, maximum: 4 });
+  const region = b.pd.registerMemory(memory.buffer, ['local-write', 'remote-write']);
+  const write = (): void =>
+    a.qp.postSend({
+      opcode: 'rdma-write',
+      sge: a.region.slice(0, 8),
+      remote: region.remote(65528),
+      signaled: true,
+    });
+  a.bytes.fill(6, 0, 8);
+  write();
+  (await next(a)).check();
+  t.equal(new Uint8Array(memory.buffer)[65535], 6);
+  memory.grow(1);
+  t.throws(() => b.qp.postRecv({ sge: region.slice() }), { code: 'ERR_VERBS_MEMORY' });
+  write();
+  (await next(a)).check();
+  region.close();
+  t.equal(new Uint8Array(memory.buffer)[65535], 6);
+});
+
+t.test('memory that threads share may grow while it is registered', async (t) => {
+  const { a, b } = pair(t);
+  const growable = Reflect.construct(SharedArrayBuffer, [
+    64,
+    { maxByteLength: 1 << 20 },
+  ]) as SharedArrayBuffer & { grow(bytes: number): void };
+  const region = b.pd.registerMemory(growable, ['local-write', 'remote-write']);
+  t.equal(region.byteLength, 64);
+  growable.grow(1 << 20);
+  const write = (offset: number): void =>
+    a.qp.postSend({
+      opcode: 'rdma-write',
+      sge: a.region.slice(0, 8),
+      remote: region.remote(offset),
+      signaled: true,
+    });
+  a.bytes.fill(7, 0, 8);
+  write(56);
+  (await next(a)).check();
+  t.equal(new Uint8Array(growable)[63], 7);
+  write(64);
+  t.equal((await next(a)).status, 'REM_ACCESS_ERR', 'what it grew by is not registered');
 });
 
 t.test('shared memory between threads is registered as any other', async (t) => {
@@ -86,6 +164,17 @@ t.test('allocated memory is zeroed and moves as any other', async (t) => {
   });
   (await next(a)).check();
   t.equal(region.view?.[4992], 1);
+});
+
+t.test('allocated memory costs one descriptor, however much of it there is', (t) => {
+  const pd = open(t).allocPd();
+  const allocate = (): void => pd.allocateMemory(1 << 16, ['local-write', 'remote-write']).close();
+  allocate();
+  const descriptors = (): number => readdirSync('/proc/self/fd').length;
+  const before = descriptors();
+  for (let i = 0; i < 300; i++) allocate();
+  t.equal(descriptors(), before);
+  t.end();
 });
 
 /** Runs a program against the package, as a user's; resolves to how it ended. */
@@ -177,5 +266,53 @@ t.test('threads use the device side by side, and one may be ended at work', (t) 
   );
   t.equal(status, 0, text);
   t.match(text, 'both ended');
+  t.end();
+});
+
+t.test('a thread may be ended under the writes of another', (t) => {
+  const { status, text } = run(
+    `import { Worker } from 'node:worker_threads';
+    import { openDevice } from 'viaduct/verbs';
+    const program = ${JSON.stringify(`(async () => {
+      const { openDevice } = await import('viaduct/verbs');
+      const { parentPort } = await import('node:worker_threads');
+      const pd = openDevice('softhca0').allocPd();
+      const cq = pd.device.createCq(64);
+      const qp = pd.createQp({ type: 'RC', sendCq: cq });
+      const region = pd.registerMemory(new Uint8Array(1 << 20), ['local-write', 'remote-write']);
+      parentPort.postMessage({ end: qp.endpoint(), remote: region.remote() });
+      parentPort.once('message', (end) => {
+        qp.connect(end);
+        parentPort.postMessage('ready');
+        cq.next();
+      });
+    })()`)};
+    const pd = openDevice('softhca0').allocPd();
+    const cq = pd.device.createCq(64);
+    const region = pd.registerMemory(new Uint8Array(1 << 20), ['local-write']);
+    for (let round = 0; round < 5; round++) {
+      const qp = pd.createQp({ type: 'RC', sendCq: cq });
+      const worker = new Worker(program, { eval: true });
+      const said = () => new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
+      const { end, remote } = await said();
+      worker.postMessage(qp.endpoint());
+      await said();
+      qp.connect(end, { timeout: 8, retryCnt: 1 });
+      const write = () => qp.postSend({ opcode: 'rdma-write', sge: region.slice(), remote, signaled: true });
+      let ended;
+      for (let writes = 0; ; writes++) {
+        write();
+        const completion = await cq.next({ timeoutMs: 10_000 });
+        if (!completion.ok) { console.log(completion.status); break; }
+        if (writes === 10) ended = worker.terminate();
+        await new Promise(setImmediate);
+      }
+      await ended;
+      qp.close();
+    }
+    process.exit();`,
+  );
+  t.equal(status, 0, text);
+  t.equal(text, 'RETRY_EXC_ERR\n'.repeat(5));
   t.end();
 });

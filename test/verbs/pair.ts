@@ -81,3 +81,13 @@ export function pair(t: Test, options: PairOptions = {}): { device: Device; a: S
 export function next({ cq }: Side): Promise<WorkCompletion> {
   return cq.next({ timeoutMs: 10_000 });
 }
+
+/** Posts a signaled write of 8 bytes from one to the other. */
+export function write(from: Side, to: Side): void {
+  from.qp.postSend({
+    opcode: 'rdma-write',
+    sge: from.region.slice(0, 8),
+    remote: to.region.remote(),
+    signaled: true,
+  });
+}

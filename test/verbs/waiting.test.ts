@@ -1,18 +1,10 @@
-/** Waiting for completions and events; warnings; explanations. */
+/** Waiting for completions; warnings; explanations. */
 import t from 'tap';
 
 import { ClosedError } from 'viaduct';
 import { openDevice, PITFALL } from 'viaduct/verbs';
 
-import { deviceName, next, open, pair, type Side } from './pair.js';
-
-const write = (a: Side, b: Side): void =>
-  a.qp.postSend({
-    opcode: 'rdma-write',
-    sge: a.region.slice(0, 8),
-    remote: b.region.remote(),
-    signaled: true,
-  });
+import { deviceName, next, pair, write } from './pair.js';
 
 t.test('a completion wakes one who sleeps on the event loop', async (t) => {
   const { a, b } = pair(t);
@@ -61,17 +53,6 @@ t.test('an iteration over a queue yields each completion and ends when it is clo
     if (count === 3) setTimeout(() => a.cq.close(), 10);
   }
   t.equal(count, 3);
-});
-
-t.test('a queue pair with a shared receive queue reports its last receive', async (t) => {
-  const device = open(t);
-  const pd = device.allocPd();
-  const qp = pd.createQp({ type: 'RC', sendCq: device.createCq(16), srq: pd.createSrq() });
-  qp.connect(qp.endpoint());
-  qp.modify({ qpState: 'ERR' });
-  const event = await device.nextEvent({ timeoutMs: 10_000 });
-  t.equal(event.type, 'QP_LAST_WQE_REACHED');
-  t.equal(event.queuePair, qp);
 });
 
 t.test('pitfalls are warned of, once each', async (t) => {

@@ -5,7 +5,7 @@
 
 #include "addon/verbs/array_buffer_backing.h"
 #include "addon/verbs/environment.h"
-#include "aperture/mapping.h"
+#include "aperture/shared_memory.h"
 
 namespace viaduct::addon {
 
@@ -161,23 +161,19 @@ Napi::Value advise_memory(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// Memory in a file without a name, which peers on this host can map: a software adapter moves it
-// without a system call.
+// Memory that peers on this host can map: a software adapter moves it without a system call.
 Napi::Value allocate_shareable(const Napi::CallbackInfo& info) {
-  using aperture::Mapping;
+  using aperture::SharedMemory;
   aperture::SystemError failure;
-  auto mapping =
-      Mapping::create(static_cast<size_t>(info[0].As<Napi::Number>().Int64Value()), failure);
+  auto memory =
+      SharedMemory::allocate(static_cast<size_t>(info[0].As<Napi::Number>().Int64Value()), failure);
   if (failure) return throw_verbs_error(info.Env(), failure.call, failure.error);
-  std::byte* data = mapping->data();
-  const size_t size_bytes = mapping->size_bytes();
-  auto* held = std::make_unique<std::shared_ptr<Mapping>>(std::move(mapping)).release();
+  std::byte* data = memory->data();
+  const size_t size_bytes = memory->size_bytes();
   return Napi::ArrayBuffer::New(
       info.Env(), data, size_bytes,
-      [](Napi::Env, void*, std::shared_ptr<Mapping>* mapped) {
-        std::unique_ptr<std::shared_ptr<Mapping>>(mapped).reset();
-      },
-      held);
+      [](Napi::Env, void*, SharedMemory* held) { std::unique_ptr<SharedMemory>(held).reset(); },
+      memory.release());
 }
 
 Napi::Value alloc_mw(const Napi::CallbackInfo& info) {

@@ -1,0 +1,216 @@
+/**
+ * The routes that traffic can take between two sides, and tests that run over each of them: within this process, or
+ * to another by each path of the software HCA. Other devices have one route to another process.
+ */
+import t, { type Test } from 'tap';
+
+import {
+  type ConnectOptions,
+  type DeviceAttributes,
+  openDevice,
+  type PathExplanation,
+  type PortAttributes,
+} from 'viaduct/verbs';
+
+import { deviceName } from '../pair.js';
+import { Peer } from './peer.js';
+import { type Ends, LocalSide, type Side, type SideOptions } from './side.js';
+
+export interface Route {
+  readonly name: string;
+  /** What the software HCA must say of it; other devices say nothing. */
+  readonly path: PathExplanation['path'] | undefined;
+  /** Whether each side's memory is such as peers can map. */
+  readonly shareable: { readonly a: boolean; readonly b: boolean };
+  /** Where side b is; side a is always here. */
+  readonly peer: Peer | undefined;
+}
+
+export interface Facts {
+  readonly provider: string;
+  readonly attributes: DeviceAttributes;
+  readonly port: PortAttributes;
+  /** From which endpoints send, unless told otherwise. */
+  readonly gidIndex: number;
+}
+
+function factsOf(): Facts {
+  using device = openDevice(deviceName);
+  return {
+    provider: device.provider,
+    attributes: device.query(),
+    port: device.queryPort(1),
+    gidIndex: device.preferredGid(1),
+  };
+}
+
+export const facts = factsOf();
+export const isSoftwareHca = facts.provider === 'softhca';
+
+// Small memory shares its pages with what other threads of Node write, which remapping must not touch; the allocator
+// gives such large pieces pages of their own.
+const REMAP = { VIADUCT_REMAP: '1', MALLOC_MMAP_THRESHOLD_: '65536' };
+const REMAPPED_BYTES = 1 << 19;
+
+const SOFTWARE_ROUTES: readonly (readonly [string, Route['path'], boolean, boolean])[] = [
+  ['copy', 'copy', false, false],
+  ['direct', 'direct', true, true],
+  ['remapped', 'direct', true, false],
+];
+
+/**
+ * The routes of this device. Those to other processes start one each, or share one; all are ended with the file.
+ */
+function openRoutes(): Route[] {
+  const here: Route = {
+    name: 'one process',
+    path: isSoftwareHca ? 'loopback' : undefined,
+    shareable: { a: false, b: false },
+    peer: undefined,
+  };
+  const peer = Peer.start();
+  const peers = [peer];
+  const routes = [here];
+  if (isSoftwareHca) {
+    const remapped = Peer.start(REMAP);
+    peers.push(remapped);
+    for (const [name, path, a, b] of SOFTWARE_ROUTES) {
+      routes.push({
+        name,
+        path,
+        shareable: { a, b },
+        peer: name === 'remapped' ? remapped : peer,
+      });
+    }
+  } else {
+    routes.push({ ...here, name: 'two processes', peer });
+  }
+  t.teardown(() => Promise.all(peers.map((each) => each.close())));
+  return routes;
+}
+
+export interface PairOptions extends SideOptions {
+  /** What differs on one side. */
+  readonly a?: SideOptions;
+  readonly b?: SideOptions;
+  readonly connect?: ConnectOptions;
+}
+
+export interface Pair {
+  readonly a: Side;
+  readonly b: Side;
+  readonly ends: { readonly a: Ends; readonly b: Ends };
+}
+
+async function sideAt(peer: Peer | undefined, options: SideOptions): Promise<Side> {
+  return peer === undefined ? new LocalSide(options) : peer.side(options);
+}
+
+export async function connect({ a, b, ends }: Pair, options?: ConnectOptions): Promise<void> {
+  await a.connect(ends.b, options);
+  await b.connect(ends.a, options);
+}
+
+async function checkExplained(t: Test, route: Route, { a, b }: Pair): Promise<void> {
+  if (route.path === undefined) return;
+  for (const side of [a, b]) {
+    const explained = await side.explain();
+    t.equal(explained?.path, route.path, explained?.reason ?? 'it explains its path');
+  }
+}
+
+/** Two connected sides with nothing posted, closed with the test. */
+export async function openPair(t: Test, route: Route, options: PairOptions = {}): Promise<Pair> {
+  const { a: onA, b: onB, connect: how, ...both } = options;
+  const sizeBytes = Math.max(
+    both.sizeBytes ?? 8192,
+    route.name === 'remapped' ? REMAPPED_BYTES : 0,
+  );
+  const a = new LocalSide({ ...both, sizeBytes, shareable: route.shareable.a, ...onA });
+  t.teardown(() => a.close());
+  const b = await sideAt(route.peer, { ...both, sizeBytes, shareable: route.shareable.b, ...onB });
+  t.teardown(() => b.close());
+  const pair = { a, b, ends: { a: await a.ends(), b: await b.ends() } };
+  await connect(pair, how);
+  // Of datagrams and XRC it can only be told once they are on their way: see checkPath.
+  if (options.type !== 'UD' && options.type !== 'XRC') await checkExplained(t, route, pair);
+  return pair;
+}
+
+/** By what the software HCA counted: nothing went another way. */
+export async function checkPath(t: Test, route: Route, { a, b }: Pair): Promise<void> {
+  if (route.path === undefined) return;
+  for (const side of [a, b]) {
+    const explained = await side.explain();
+    if (explained === undefined) continue;
+    const { directOperations, copiedOperations } = explained;
+    t.equal(
+      route.path === 'copy' ? directOperations : copiedOperations,
+      0n,
+      `no request left the path '${route.path}'`,
+    );
+  }
+}
+
+/** The kernel's rdma_rxe, which leaves some of the specification out. */
+export const isSoftRoce = facts.provider === 'system' && deviceName.startsWith('rxe');
+
+/** What a test needs of the device, each with whether it is there. */
+export const FEATURES = {
+  xrc: facts.attributes.capabilities.includes('xrc'),
+  windows: facts.attributes.capabilities.includes('mem-window') && facts.attributes.maxMw > 0,
+  'type 2 windows':
+    facts.attributes.capabilities.includes('mem-window-type-2a') ||
+    facts.attributes.capabilities.includes('mem-window-type-2b'),
+  'memory management extensions': facts.attributes.capabilities.includes('mem-mgt-extensions'),
+  atomics: facts.attributes.atomicCap !== 'none',
+  'shared receive queues': facts.attributes.maxSrq > 0,
+  multicast: facts.attributes.maxMcastGrp > 0,
+  timestamps: facts.attributes.completionTimestampMask !== 0n,
+  // No capability tells of these.
+  'check of the bounds of windows': !isSoftRoce,
+  'multicast to its own port': !isSoftRoce,
+  'events of bad requests': !isSoftRoce,
+  'event of the last receive': !isSoftRoce,
+  'atomics that are not aligned': !isSoftRoce,
+  'UC that drops what does not fit': !isSoftRoce,
+  // Its library adds the first length of a list as often as there are entries (rdma-core before 2026).
+  'several pieces by ibv_wr_*': !isSoftRoce,
+  'event of the first message': !isSoftRoce,
+  'flush of receives posted in the error state': !isSoftRoce,
+  'send queue that only polling frees': !isSoftRoce,
+  'local-invalidate by ibv_post_send': !isSoftRoce,
+  'answer to who invalidates a garbage key': !isSoftRoce,
+  'invalidated keys in completions': !isSoftRoce,
+} as const;
+
+export type Feature = keyof typeof FEATURES;
+
+export function lacking(needs: readonly Feature[]): string | false {
+  const missing = needs.filter((each) => !FEATURES[each]);
+  return missing.length > 0 && `${deviceName} has no ${missing.join(', ')}`;
+}
+
+let routes: Route[] | undefined;
+
+/** One test over each route. */
+export function overRoutes(
+  name: string,
+  options: PairOptions & { readonly needs?: readonly Feature[] },
+  run: (t: Test, pair: Pair, route: Route) => Promise<void>,
+): void {
+  const { needs = [], ...pairOptions } = options;
+  const skip = lacking([
+    ...needs,
+    ...(options.type === 'XRC' ? (['xrc'] as const) : []),
+    ...(options.srq === true ? (['shared receive queues'] as const) : []),
+  ]);
+  routes ??= openRoutes();
+  for (const route of routes) {
+    t.test(`${name} (${route.name})`, { skip }, async (t) => {
+      const pair = await openPair(t, route, pairOptions);
+      await run(t, pair, route);
+      await checkPath(t, route, pair);
+    });
+  }
+}
