@@ -90,6 +90,7 @@
         "native/softhca/cq_ex.cc",
         "native/softhca/device.cc",
         "native/softhca/dm.cc",
+        "native/softhca/device_node.cc",
         "native/softhca/explain.cc",
         "native/softhca/exports.cc",
         "native/softhca/fault_guard.cc",

@@ -1,5 +1,5 @@
 // Runs the compiled tap test files by plain node, one at a time, and counts their tests.
-// Usage: node .ci/tap-suite.js [PART OF A FILE'S NAME]...
+// Usage: [VIADUCT_TEST_FILE_SECONDS=N] node .ci/tap-suite.js [PART OF A FILE'S NAME]...
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TapReader } from './tap-reader.js';
 
 /** tap ends a file that takes longer, and names the test that was running. */
-const fileSeconds = 120;
+const fileSeconds = Number(process.env.VIADUCT_TEST_FILE_SECONDS ?? 120);
 /** A file so silent does not even run tap's timer: it blocks, and is killed. */
 const silenceMs = (fileSeconds + 30) * 1000;
 /** So long may what a test stopped take to be gone, and a file to end after its last test. */

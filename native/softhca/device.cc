@@ -27,7 +27,7 @@ Device* the_device() {
     fresh->verbs.node_type = IBV_NODE_CA;
     fresh->verbs.transport_type = IBV_TRANSPORT_IB;
     strcpy(fresh->verbs.name, "softhca0");
-    strcpy(fresh->verbs.dev_name, "uverbs_softhca0");
+    strcpy(fresh->verbs.dev_name, node_name);
     strcpy(fresh->verbs.dev_path, "/sys/class/infiniband_verbs/uverbs_softhca0");
     strcpy(fresh->verbs.ibdev_path, "/sys/class/infiniband/softhca0");
     return fresh;

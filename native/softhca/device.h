@@ -7,6 +7,9 @@
 
 namespace softhca {
 
+// The device's name among the kernel's, and that of its node in /dev/infiniband.
+inline constexpr char node_name[] = "uverbs_softhca0";
+
 ibv_device** device_list(int* count);
 bool is_our_device(const ibv_device* device);
 

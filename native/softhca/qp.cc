@@ -297,6 +297,7 @@ int destroy_qp(ibv_qp* verbs) {
 int modify_qp(ibv_qp* verbs, ibv_qp_attr* attr, int mask) {
   auto* qp = QueuePair::of(verbs);
   if (!qp->live || !qp->host->usable()) return EINVAL;
+  mask = relevant_attributes(qp->type(), mask);
   Site& site = qp->host->site();
   QpShared& shared = *qp->shared;
   bool parked;

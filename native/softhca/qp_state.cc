@@ -39,10 +39,7 @@ constexpr Row rows[] = {
 
     {rc | tgt, IBV_QPS_INIT, IBV_QPS_RTR, path | responder,
      IBV_QP_ALT_PATH | access_flags | IBV_QP_PKEY_INDEX},
-    {uc, IBV_QPS_INIT, IBV_QPS_RTR, path, IBV_QP_ALT_PATH | access_flags | IBV_QP_PKEY_INDEX},
-    // Programs (perftest) give an XRC initiator the responder's attributes too; they do nothing.
-    {ini, IBV_QPS_INIT, IBV_QPS_RTR, path,
-     IBV_QP_ALT_PATH | access_flags | IBV_QP_PKEY_INDEX | responder},
+    {uc | ini, IBV_QPS_INIT, IBV_QPS_RTR, path, IBV_QP_ALT_PATH | access_flags | IBV_QP_PKEY_INDEX},
     {ud, IBV_QPS_INIT, IBV_QPS_RTR, 0, IBV_QP_PKEY_INDEX | IBV_QP_QKEY},
 
     {rc | ini, IBV_QPS_RTR, IBV_QPS_RTS, retry | IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC,
@@ -108,6 +105,13 @@ Transition find_transition(ibv_qp_type type, ibv_qp_state from, ibv_qp_state to)
     if ((row.kinds & kind) && row.from == from && row.to == to)
       return {true, row.required, row.optional};
   return {false, 0, 0};
+}
+
+int relevant_attributes(ibv_qp_type type, int mask) {
+  if (type == IBV_QPT_XRC_SEND) return mask & ~responder;
+  if (type == IBV_QPT_XRC_RECV)
+    return mask & ~(IBV_QP_MAX_QP_RD_ATOMIC | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY);
+  return mask;
 }
 
 int check_transition(ibv_qp_type type, ibv_qp_state from, ibv_qp_state to, int mask) {

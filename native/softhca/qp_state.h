@@ -14,6 +14,10 @@ struct Transition {
 
 Transition find_transition(ibv_qp_type type, ibv_qp_state from, ibv_qp_state to);
 
+// An end of XRC is one half of an RC queue pair. Programs (perftest) give it the attributes of both
+// halves, and Linux passes over those of the half that is not there: this is the rest of `mask`.
+int relevant_attributes(ibv_qp_type type, int mask);
+
 // 0, or EINVAL if the transition doesn't exist, lacks an attribute or has one too many.
 int check_transition(ibv_qp_type type, ibv_qp_state from, ibv_qp_state to, int mask);
 

@@ -17,7 +17,7 @@
 
 namespace softhca {
 
-constexpr uint32_t layout_version = 2;
+constexpr uint32_t layout_version = 3;
 constexpr uint64_t segment_magic = 0x5641445543544841ull;
 
 // A completion as it lies in a ring; the order of fields saves space.
@@ -57,6 +57,7 @@ struct alignas(64) CqShared {
   uint32_t tail_seen;                      // by producers: saves them the owner's cache line
   std::atomic<uint32_t> armed;             // 0, or an Arm
   std::atomic<uint32_t> events;            // raised so far
+  std::atomic<uint32_t> told;              // head when the last was raised
   std::atomic<uint32_t> deferred;          // raised, but left to the owner's agent to signal
   alignas(64) std::atomic<uint32_t> tail;  // next to be read, by the owner
 };

@@ -24,6 +24,7 @@ import {
   type QueuePairState,
   type QueuePairType,
   type ReceiveRing,
+  type RemoteMemory,
   type SendOpcode,
   type SendRing,
   type SharedReceiveQueue,
@@ -78,7 +79,7 @@ export function memory(pd: ProtectionDomain): void {
   const region = pd.allocateMemory(4096);
   is<typeof region, MemoryRegion>(true);
   is<typeof region.view, Uint8Array | undefined>(true);
-  is<ReturnType<typeof region.remote>, { address: bigint; rkey: number }>(true);
+  is<ReturnType<typeof region.remote>, RemoteMemory>(true);
   region.reregister({ access, memory: new Uint8Array(8), pd });
   const window = pd.allocMw(1);
   is<typeof window, MemoryWindow>(true);

@@ -30,6 +30,7 @@ TEST(Events, one_event_for_one_arming) {
   for (uint64_t i = 0; i < 4; ++i) ASSERT_EQ(pair.b.post_recv(i, 0, 8), 0);
   pair.a.post(pair.a.make(1, IBV_WR_SEND, 0, 8));
   EXPECT_FALSE(readable(pair.b.channel->fd, 0));
+  pair.b.wait();
   ASSERT_EQ(ibv_req_notify_cq(pair.b.cq, 0), 0);
   EXPECT_FALSE(readable(pair.b.channel->fd, 0));
   pair.a.post(pair.a.make(1, IBV_WR_SEND, 0, 8));
@@ -60,6 +61,42 @@ TEST(Events, solicited_only_waits_for_a_solicited_message_or_an_error) {
   ASSERT_EQ(pair.b.modify_to_error(), 0);
   EXPECT_TRUE(readable(pair.b.channel->fd, 1000));
   take(pair.b);
+}
+
+TEST(Events, arming_raises_the_event_for_a_completion_that_came_after_the_last_poll) {
+  Pair pair;
+  for (uint64_t i = 0; i < 4; ++i) ASSERT_EQ(pair.b.post_recv(i, 0, 8), 0);
+  pair.a.post(pair.a.make(1, IBV_WR_SEND, 0, 8));
+  ASSERT_EQ(ibv_req_notify_cq(pair.b.cq, 1), 0);
+  EXPECT_FALSE(readable(pair.b.channel->fd, 0)) << "it is not solicited";
+  ASSERT_EQ(ibv_req_notify_cq(pair.b.cq, 0), 0);
+  ASSERT_TRUE(readable(pair.b.channel->fd, 0));
+  take(pair.b);
+  ibv_send_wr wr = pair.a.make(1, IBV_WR_SEND, 0, 8);
+  wr.send_flags |= IBV_SEND_SOLICITED;
+  pair.a.post(wr);
+  EXPECT_FALSE(readable(pair.b.channel->fd, 0)) << "not armed";
+  ASSERT_EQ(ibv_req_notify_cq(pair.b.cq, 1), 0);
+  ASSERT_TRUE(readable(pair.b.channel->fd, 0));
+  take(pair.b);
+  pair.b.wait();
+  pair.b.wait();
+  ASSERT_EQ(ibv_req_notify_cq(pair.b.cq, 0), 0);
+  EXPECT_FALSE(readable(pair.b.channel->fd, 0));
+}
+
+TEST(Events, arming_raises_no_second_event_for_a_completion) {
+  Pair pair;
+  for (uint64_t i = 0; i < 4; ++i) ASSERT_EQ(pair.b.post_recv(i, 0, 8), 0);
+  ASSERT_EQ(ibv_req_notify_cq(pair.b.cq, 0), 0);
+  for (int i = 0; i < 3; ++i) {
+    pair.a.post(pair.a.make(1, IBV_WR_SEND, 0, 8));
+    ASSERT_TRUE(readable(pair.b.channel->fd, 1000));
+    take(pair.b);
+    ASSERT_EQ(ibv_req_notify_cq(pair.b.cq, 0), 0);
+    EXPECT_FALSE(readable(pair.b.channel->fd, 0));
+    pair.b.wait();
+  }
 }
 
 TEST(Events, a_sleeper_misses_no_completion) {

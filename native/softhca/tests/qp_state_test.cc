@@ -51,3 +51,17 @@ TEST(QpState, states_are_not_skipped) {
   EXPECT_TRUE(find_transition(IBV_QPT_UD, IBV_QPS_SQE, IBV_QPS_RTS).legal);
   EXPECT_FALSE(find_transition(IBV_QPT_RAW_PACKET, IBV_QPS_RESET, IBV_QPS_INIT).legal);
 }
+
+TEST(QpState, each_end_of_xrc_takes_the_attributes_of_both_halves) {
+  int to_rtr = find_transition(IBV_QPT_RC, IBV_QPS_INIT, IBV_QPS_RTR).required | IBV_QP_STATE;
+  int to_rts = find_transition(IBV_QPT_RC, IBV_QPS_RTR, IBV_QPS_RTS).required | IBV_QP_STATE;
+  for (auto type : {IBV_QPT_XRC_SEND, IBV_QPT_XRC_RECV}) {
+    auto check = [&](ibv_qp_state from, ibv_qp_state to, int mask) {
+      return check_transition(type, from, to, relevant_attributes(type, mask));
+    };
+    EXPECT_EQ(check(IBV_QPS_INIT, IBV_QPS_RTR, to_rtr), 0);
+    EXPECT_EQ(check(IBV_QPS_RTR, IBV_QPS_RTS, to_rts), 0);
+    EXPECT_EQ(check(IBV_QPS_RTR, IBV_QPS_RTS, to_rts | IBV_QP_QKEY), EINVAL);
+  }
+  EXPECT_EQ(relevant_attributes(IBV_QPT_RC, to_rtr | to_rts), to_rtr | to_rts);
+}
