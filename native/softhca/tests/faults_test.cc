@@ -12,11 +12,10 @@
 namespace softhca::transport {
 namespace {
 
+using test::all_access;
 using test::End;
 using test::ModelDevice;
 
-constexpr uint32_t all_access =
-    IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC;
 constexpr uint32_t number = 0x11;
 constexpr uint64_t base = 0x10000;
 constexpr uint64_t slot_bytes = 1 << 16;
@@ -61,8 +60,8 @@ class Direction {
     auto& queues = from.device.of(number);
     uint32_t receives = 0;
     for (uint32_t i = 0; i < operations; ++i) {
-      const uint64_t sizes[] = {0,       1,           3,           mtu - 1, mtu, mtu + 1,
-                                2 * mtu, 5 * mtu - 2, random() % slot_bytes};
+      const uint64_t sizes[] = {
+          0, 1, 3, mtu - 1, mtu, mtu + 1, 2 * mtu, 5 * mtu - 2, random() % slot_bytes};
       const uint64_t local = local_at + i * slot_bytes, remote = remote_at + i * slot_bytes;
       SendWqe wqe;
       wqe.bytes = sizes[random() % std::size(sizes)];
@@ -72,8 +71,7 @@ class Direction {
       wqe.fence = random() % 8 == 0;
       wqe.immediate = uint32_t(random());
       wqe.srq = xrc ? 5 : 0;
-      for (uint64_t at = 0; at < wqe.bytes; at += 8)
-        from.device.store_word(local + at, random());
+      for (uint64_t at = 0; at < wqe.bytes; at += 8) from.device.store_word(local + at, random());
       constexpr ibv_wr_opcode opcodes[] = {
           IBV_WR_SEND,
           IBV_WR_SEND_WITH_IMM,
@@ -216,29 +214,6 @@ wire::Gid gid(uint8_t host, bool ipv6) {
   return {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host};
 }
 
-void connect(End& end, ibv_qp_type type, uint32_t mtu, uint8_t us, bool ipv6, uint32_t first_psn) {
-  QueuePairOptions options;
-  options.type = type;
-  options.send_depth = operations;
-  options.max_dest_rd_atomic = 4;
-  ASSERT_TRUE(end.engine->create(number, options));
-  ReceiveAttributes receiving;
-  receiving.access = all_access;
-  receiving.mtu_bytes = mtu;
-  receiving.rq_psn = first_psn;
-  receiving.dest_qp = number;
-  receiving.route.source = gid(us, ipv6);
-  receiving.route.destination = gid(uint8_t(3 - us), ipv6);
-  receiving.max_dest_rd_atomic = 4;
-  receiving.min_rnr_timer = 2;
-  ASSERT_TRUE(end.engine->to_rtr(number, receiving));
-  SendAttributes sending;
-  sending.sq_psn = first_psn;
-  sending.timeout = 8;  // 1 ms
-  sending.max_rd_atomic = 4;
-  ASSERT_TRUE(end.engine->to_rts(number, sending));
-}
-
 class Faults : public testing::TestWithParam<Conditions> {};
 
 TEST_P(Faults, LoseNothingAndDoNothingTwice) {
@@ -257,9 +232,14 @@ TEST_P(Faults, LoseNothingAndDoNothingTwice) {
     a.attach(&from_a);
     b.attach(&from_b);
     const bool xrc = condition.type == IBV_QPT_XRC_RECV;
-    // So that numbers wrap around meanwhile.
-    connect(a, condition.type, mtu, 1, ipv6, 0xffffe0);
-    connect(b, condition.type, mtu, 2, ipv6, 0xffffe0);
+    test::Connection connection;
+    connection.type = condition.type;
+    connection.a = gid(1, ipv6);
+    connection.b = gid(2, ipv6);
+    connection.send_depth = operations;
+    connection.receiving.mtu_bytes = mtu;
+    connection.sending.sq_psn = 0xffffe0;  // wraps around meanwhile
+    test::connect(a, b, connection);
     Direction there(a, b, mtu, xrc, random), back(b, a, mtu, xrc, random);
     a.engine->wake(number);
     b.engine->wake(number);

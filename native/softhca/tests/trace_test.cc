@@ -10,10 +10,9 @@
 namespace softhca::transport {
 namespace {
 
+using test::all_access;
 using test::CapturedPacket;
 
-constexpr uint32_t all_access =
-    IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC;
 constexpr uint64_t memory_bytes = 1 << 16;
 constexpr uint64_t initial_word = 0x1122334455667788;
 

@@ -166,6 +166,25 @@ void ModelDevice::enter_error(uint32_t qp) {
   queues.in_error = true;
 }
 
+void connect(End& a, End& b, const Connection& connection) {
+  for (End* end : {&a, &b}) {
+    transport::QueuePairOptions options;
+    options.type = connection.type;
+    options.send_depth = connection.send_depth;
+    options.max_dest_rd_atomic = connection.receiving.max_dest_rd_atomic;
+    transport::ReceiveAttributes receiving = connection.receiving;
+    receiving.dest_qp = connection.number;
+    receiving.route.source = end == &a ? connection.a : connection.b;
+    receiving.route.destination = end == &a ? connection.b : connection.a;
+    receiving.route.source_port = connection.source_port;
+    receiving.rq_psn = connection.sending.sq_psn;
+    if (!end->engine->create(connection.number, options) ||
+        !end->engine->to_rtr(connection.number, receiving) ||
+        !end->engine->to_rts(connection.number, connection.sending))
+      abort();
+  }
+}
+
 bool End::turn(uint64_t now_ns) {
   transport::Datagram arrived[16];
   bool moved = false;

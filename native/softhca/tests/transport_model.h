@@ -128,6 +128,28 @@ struct End {
   std::unique_ptr<transport::Engine> engine;
 };
 
+constexpr uint32_t all_access =
+    IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC;
+
+struct Connection {
+  uint32_t number = 0x11;  // of both
+  ibv_qp_type type = IBV_QPT_RC;
+  wire::Gid a = wire::ipv4_gid({10, 0, 0, 1}), b = wire::ipv4_gid({10, 0, 0, 2});
+  uint16_t source_port = 0xc000;
+  uint32_t send_depth = 64;
+  transport::ReceiveAttributes receiving{};
+  transport::SendAttributes sending{};
+
+  Connection() {
+    receiving.access = all_access;
+    receiving.max_dest_rd_atomic = 4;
+    receiving.min_rnr_timer = 2;  // 20 us
+    sending.timeout = 8;          // 1 ms
+    sending.max_rd_atomic = 4;
+  }
+};
+void connect(End& a, End& b, const Connection& connection);
+
 // Runs both, with time, until `done`, or until nothing happens any more. Returns the time.
 template <typename Done>
 uint64_t run(End& a, End& b, uint64_t now_ns, Done&& done) {

@@ -44,8 +44,8 @@ const QueuePair* Engine::find(uint32_t number) const {
   const auto found = queue_pairs_.find(number);
   return found == queue_pairs_.end() ? nullptr : found->second.get();
 }
-QueuePair* Engine::find(uint32_t number) {
-  return const_cast<QueuePair*>(std::as_const(*this).find(number));
+QueuePair* Engine::find_mutable(uint32_t number) {
+  return const_cast<QueuePair*>(find(number));
 }
 
 bool Engine::create(uint32_t number, const QueuePairOptions& options) {
@@ -61,7 +61,7 @@ bool Engine::create(uint32_t number, const QueuePairOptions& options) {
 }
 
 void Engine::destroy(uint32_t number) {
-  QueuePair* qp = find(number);
+  QueuePair* qp = find_mutable(number);
   if (!qp) return;
   QueuePair* before = nullptr;
   for (QueuePair* listed = first_listed_; listed; before = listed, listed = listed->next_listed) {
@@ -74,7 +74,7 @@ void Engine::destroy(uint32_t number) {
 }
 
 bool Engine::to_rtr(uint32_t number, const ReceiveAttributes& attributes) {
-  QueuePair* qp = find(number);
+  QueuePair* qp = find_mutable(number);
   const uint32_t mtu = attributes.mtu_bytes;
   constexpr uint32_t least_mtu = 256;  // table 9.2: 256, 512, 1024, 2048, 4096
   if (!qp || qp->state != QueuePair::reset || !std::has_single_bit(mtu) || mtu < least_mtu ||
@@ -88,7 +88,7 @@ bool Engine::to_rtr(uint32_t number, const ReceiveAttributes& attributes) {
 }
 
 bool Engine::to_rts(uint32_t number, const SendAttributes& attributes) {
-  QueuePair* qp = find(number);
+  QueuePair* qp = find_mutable(number);
   if (!qp || qp->state != QueuePair::ready_to_receive || attributes.window_packets == 0)
     return false;
   Requester& requester = qp->requester;
@@ -102,7 +102,7 @@ bool Engine::to_rts(uint32_t number, const SendAttributes& attributes) {
 }
 
 void Engine::pause(uint32_t number, bool paused, bool notify) {
-  QueuePair* qp = find(number);
+  QueuePair* qp = find_mutable(number);
   if (!qp) return;
   Requester& requester = qp->requester;
   requester.paused = paused;
@@ -112,14 +112,14 @@ void Engine::pause(uint32_t number, bool paused, bool notify) {
 }
 
 void Engine::to_error(uint32_t number) {
-  QueuePair* qp = find(number);
+  QueuePair* qp = find_mutable(number);
   if (!qp) return;
   qp->responder.responses.clear();
   enter_error(*qp, device_);
 }
 
 void Engine::wake(uint32_t number) {
-  if (QueuePair* qp = find(number)) list(*qp);
+  if (QueuePair* qp = find_mutable(number)) list(*qp);
 }
 
 void Engine::list(QueuePair& qp) {
@@ -183,7 +183,7 @@ void Engine::receive(const Datagram& datagram, uint64_t now_ns) {
   if (!wire::verify_icrc(datagram.route, datagram.bytes, datagram.identification))
     return counters_.add(Counter::dropped_icrc);
   const wire::Opcode& opcode = packet.opcode();
-  QueuePair* qp = find(packet.bth.dest_qp);
+  QueuePair* qp = find_mutable(packet.bth.dest_qp);
   if (!qp) return counters_.add(Counter::dropped_queue_pair);
   if (opcode.kind == wire::Kind::congestion)
     return counters_.add(Counter::congestion_notifications);

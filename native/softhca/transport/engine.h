@@ -52,7 +52,7 @@ class Engine {
   const QueuePair* find(uint32_t number) const;
 
  private:
-  QueuePair* find(uint32_t number);
+  QueuePair* find_mutable(uint32_t number);
   void list(QueuePair& qp);
   void note_deadline(const QueuePair& qp);
   void expire_deadlines(uint64_t now);
