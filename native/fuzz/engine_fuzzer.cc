@@ -116,7 +116,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             {input.number(1) % 16 == 0 ? 0 : base, input.number(2) % 4096});
         break;
       case 2:
-        now += input.number(2) * 100;
+        now += input.number(2) * 100ULL;
         break;
       case 3:
         a.engine->transmit(now, 1 + input.number(1));

@@ -78,8 +78,7 @@ bool configure(int descriptor, bool ipv4, bool shared) {
 }
 
 std::string problem_of_binding(const wire::Gid& address, int error) {
-  const std::string what =
-      "UDP port 4791 of " + text_of(address) + " can't be used: " + strerror(error);
+  std::string what = "UDP port 4791 of " + text_of(address) + " can't be used: " + strerror(error);
   if (error == EADDRINUSE)
     return what +
            "; another program has it, or the kernel's Soft-RoCE (see: rdma link), which has "

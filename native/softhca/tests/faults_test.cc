@@ -219,7 +219,7 @@ class Faults : public testing::TestWithParam<Conditions> {};
 TEST_P(Faults, LoseNothingAndDoNothingTwice) {
   const Conditions& condition = GetParam();
   const uint64_t first_seed = 20060628;
-  for (uint64_t turn = 0; turn < 15; ++turn) {
+  for (uint64_t turn = 0; turn < 10; ++turn) {
     const uint64_t seed = first_seed + turn;
     SCOPED_TRACE("seed " + std::to_string(seed));
     const uint32_t mtu = 256U << turn % 5;

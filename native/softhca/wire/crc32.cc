@@ -121,7 +121,7 @@ VIADUCT_PCLMUL uint32_t update_by_pclmul(uint32_t state, const uint8_t* data, si
   if (bytes >= 112) {
     __m128i sums[4] = {sum, load(data), load(data + 16), load(data + 32)};
     for (data += 48, bytes -= 48; bytes >= 64; data += 64, bytes -= 64) {
-      for (int i = 0; i < 4; ++i) sums[i] = fold<512>(sums[i], load(data + 16 * i));
+      for (size_t i = 0; i < 4; ++i) sums[i] = fold<512>(sums[i], load(data + 16 * i));
     }
     sum = fold<128>(fold<128>(fold<128>(sums[0], sums[1]), sums[2]), sums[3]);
   }
@@ -145,7 +145,7 @@ VIADUCT_VPCLMUL uint32_t update_by_vpclmul(uint32_t state, const uint8_t* data, 
   __m512i sums[4] = {_mm512_xor_si512(load_wide(data), start), load_wide(data + 64),
                      load_wide(data + 128), load_wide(data + 192)};
   for (data += 256, bytes -= 256; bytes >= 256; data += 256, bytes -= 256) {
-    for (int i = 0; i < 4; ++i) sums[i] = fold_wide<2048>(sums[i], load_wide(data + 64 * i));
+    for (size_t i = 0; i < 4; ++i) sums[i] = fold_wide<2048>(sums[i], load_wide(data + 64 * i));
   }
   __m512i sum = fold_wide<512>(fold_wide<512>(fold_wide<512>(sums[0], sums[1]), sums[2]), sums[3]);
   for (; bytes >= 64; data += 64, bytes -= 64) sum = fold_wide<512>(sum, load_wide(data));
