@@ -197,7 +197,7 @@ TEST_P(Golden, ResponderSaysWhatRxeSaid) {
     ASSERT_FALSE(b.pipe.sent().empty());
     auto expected = without_icrc(captured.bytes);
     if (too_small) {
-      // The specification asks for "invalid request" here (table 57), and hardware says so; rxe
+      // The specification asks for "invalid request" here (9.7.5.2.3), and hardware says so; rxe
       // says "remote operational error".
       constexpr size_t syndrome_at = wire::Bth::length;
       EXPECT_EQ(expected[syndrome_at], 0x63);

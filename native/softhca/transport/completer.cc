@@ -14,7 +14,7 @@ class Completer {
       : qp_(qp), requester_(qp.requester), device_(device), counters_(counters), now_(now) {}
 
   void receive(const wire::Packet& packet) {
-    // A ghost or a duplicate (9.7.5.1.1, 9.7.5.1.4): answers nothing that is in flight.
+    // A ghost or a duplicate (9.7.6): answers nothing that is in flight.
     const uint32_t in_flight = psn_after(requester_.limit, requester_.unanswered);
     if (psn_after(packet.bth.psn, requester_.unanswered) >= in_flight) return drop();
     switch (packet.opcode().kind) {
@@ -30,7 +30,7 @@ class Completer {
  private:
   void drop() { counters_.add(Counter::dropped_response); }
 
-  // Something was answered: timer and counts of retries start anew (9.7.5.1.3, 9.7.6.1.3).
+  // Something was answered: timer and counts of retries start anew (9.7.6.1.3).
   void progress() {
     requester_.recovering = false;
     requester_.retries_left = requester_.attributes.retry_cnt;
@@ -48,9 +48,9 @@ class Completer {
     go_back(requester_);
   }
 
-  // All before `psn` are answered by this one (9.7.5.1.2: acknowledgements are coalesced), but for
+  // All before `psn` are answered by this one (9.7.6: acknowledgements are coalesced), but for
   // READs and atomics, which must have a response of their own: that it is missing is an implied
-  // NAK (9.7.5.2.4). False then, or if that made the queue pair fail.
+  // NAK (9.7.6). False then, or if that made the queue pair fail.
   bool answer_before(uint32_t psn) {
     while (requester_.unanswered != psn && !requester_.idle()) {
       const SentWqe& oldest = requester_.of(requester_.oldest);
@@ -104,7 +104,7 @@ class Completer {
     const bool answered = answer_before(psn);
     if (code == wire::nak_sequence) {
       counters_.add(Counter::sequence_naks_received);
-      if (answered && !requester_.idle()) recover();  // 9.7.5.2.2
+      if (answered && !requester_.idle()) recover();  // 9.7.6
       return;
     }
     counters_.add(Counter::error_naks_received);
@@ -128,7 +128,7 @@ class Completer {
     const uint32_t mtu = qp_.mtu();
     const bool last = oldest.received + 1 == oldest.packets;
     const uint64_t offset = uint64_t(oldest.received) * mtu;
-    // 9.7.5.1.5. Whether FIRST or MIDDLE is not looked at: a response to a request for the rest may
+    // 9.7.6. Whether FIRST or MIDDLE is not looked at: a response to a request for the rest may
     // be overtaken by one to the first request.
     if (packet.opcode().is_last() != last ||
         packet.payload.size() != (last ? oldest.bytes - offset : mtu))

@@ -1,5 +1,4 @@
-// The completer: what responses mean for the requests in flight (InfiniBand Vol. 1, 9.7.5.1
-// and 9.7.5.2).
+// The completer: what responses mean for the requests in flight (InfiniBand Vol. 1, 9.7.6).
 #pragma once
 
 #include "softhca/transport/counters.h"

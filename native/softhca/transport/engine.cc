@@ -44,9 +44,7 @@ const QueuePair* Engine::find(uint32_t number) const {
   const auto found = queue_pairs_.find(number);
   return found == queue_pairs_.end() ? nullptr : found->second.get();
 }
-QueuePair* Engine::find_mutable(uint32_t number) {
-  return const_cast<QueuePair*>(find(number));
-}
+QueuePair* Engine::find_mutable(uint32_t number) { return const_cast<QueuePair*>(find(number)); }
 
 bool Engine::create(uint32_t number, const QueuePairOptions& options) {
   if (find(number) || options.send_depth > max_send_depth) return false;
@@ -76,7 +74,7 @@ void Engine::destroy(uint32_t number) {
 bool Engine::to_rtr(uint32_t number, const ReceiveAttributes& attributes) {
   QueuePair* qp = find_mutable(number);
   const uint32_t mtu = attributes.mtu_bytes;
-  constexpr uint32_t least_mtu = 256;  // table 9.2: 256, 512, 1024, 2048, 4096
+  constexpr uint32_t least_mtu = 256;  // those of ibv_mtu
   if (!qp || qp->state != QueuePair::reset || !std::has_single_bit(mtu) || mtu < least_mtu ||
       mtu > wire::max_payload ||
       (qp->reliable() && attributes.max_dest_rd_atomic > qp->responder.replays.size()))
@@ -151,18 +149,18 @@ bool Engine::accepts(const QueuePair& qp, const wire::Packet& packet, const Data
     counters_.add(counter);
     return false;
   };
-  if (opcode.service != qp.service) return refuse(Counter::dropped_opcode);  // C9-4
+  if (opcode.service != qp.service) return refuse(Counter::dropped_opcode);  // 9.6.1
   if (opcode.is_response() ? qp.state != QueuePair::ready_to_send : !qp.receives())
     return refuse(Counter::dropped_state);  // 10.3.1
-  // C9-41; annex A14: an XRC initiator has no responder.
+  // Annex A14: an XRC initiator has no responder.
   if (qp.type == IBV_QPT_XRC_SEND && !opcode.is_response()) return refuse(Counter::dropped_opcode);
   if (!pkeys_match(packet.bth.pkey, attributes.pkey)) return refuse(Counter::dropped_pkey);
-  // Annex A17, 17.4; C9-48: to this address, and of the connected from that of the peer.
+  // Annex A17; 9.6.1: to this address, and of the connected from that of the peer.
   if (datagram.route.destination != attributes.route.source ||
       (qp.connected() && datagram.route.source != attributes.route.destination))
     return refuse(Counter::dropped_address);
   if (!qp.connected() && packet.deth.qkey != attributes.qkey)
-    return refuse(Counter::dropped_qkey);  // C9-46
+    return refuse(Counter::dropped_qkey);  // 9.6.1
   return true;
 }
 
@@ -179,7 +177,7 @@ void Engine::receive(const Datagram& datagram, uint64_t now_ns) {
     case wire::Parsed::wrong_version:
       return counters_.add(Counter::dropped_version);
   }
-  // Annex A17, 17.3: before anything in it is believed.
+  // Annex A17: before anything in it is believed.
   if (!wire::verify_icrc(datagram.route, datagram.bytes, datagram.identification))
     return counters_.add(Counter::dropped_icrc);
   const wire::Opcode& opcode = packet.opcode();

@@ -6,7 +6,7 @@
 // made by one thread at a time. Nothing is allocated but in create().
 //
 // Specification: InfiniBand Architecture Vol. 1 chapter 9, annex A14 (XRC), annex A17 (RoCEv2).
-// Numbers in comments are its clauses.
+// Numbers in comments are its sections.
 #pragma once
 
 #include <memory>

@@ -14,7 +14,7 @@ PacketWriter::PacketWriter(Outbox& outbox, const wire::Route& route, wire::Packe
       payload_bytes_(payload),
       pad_(wire::pad_for(payload)) {
   if (!begin_) return;
-  packet.bth.pad = pad_;  // C9-7
+  packet.bth.pad = pad_;  // 9.2
   payload_ = wire::emit_headers(packet, begin_);
 }
 

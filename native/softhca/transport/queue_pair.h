@@ -93,7 +93,7 @@ struct Response {
   uint64_t original;  // atomic
 };
 
-// The result of an atomic operation, for duplicates of its request (9.7.5.1.4).
+// The result of an atomic operation, for duplicates of its request (9.7.5.1).
 struct Replay {
   uint32_t psn;
   uint32_t msn;

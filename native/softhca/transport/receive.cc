@@ -71,7 +71,7 @@ void receive_datagram(QueuePair& qp, Device& device, Counters& counters, const w
   uint8_t grh[grh_length];
   make_grh(datagram, grh);
   const uint64_t bytes = grh_length + packet.payload.size();
-  // 9.8.3.2: what doesn't fit is dropped; the receive stays for the next.
+  // 9.8.3: what doesn't fit is dropped; the receive stays for the next.
   if (packet.payload.size() > qp.mtu() || bytes > responder.receive_bytes ||
       !device.place(qp.number, 0, grh) ||
       (!packet.payload.empty() && !device.place(qp.number, grh_length, packet.payload)))

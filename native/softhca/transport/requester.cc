@@ -43,7 +43,7 @@ bool is_local(ibv_wr_opcode opcode) {
   return opcode == IBV_WR_LOCAL_INV || opcode == IBV_WR_BIND_MW;
 }
 
-// Table 38: which operations a service has.
+// InfiniBand Vol. 1, table 38: which operations a service has.
 bool service_has(wire::Service service, Kind kind, ibv_wr_opcode opcode) {
   if (kind == Kind::none) return false;
   if (service == wire::Service::rc || service == wire::Service::xrc) return true;
@@ -112,7 +112,7 @@ bool begin_next(QueuePair& qp, Device& device) {
         (answered && requester.attributes.max_rd_atomic == 0)) {
       problem = IBV_WC_LOC_QP_OP_ERR;
     } else if (bytes > max_message || (atomic && wqe->bytes < sizeof(uint64_t)) ||
-               (qp.service == wire::Service::ud && bytes > qp.mtu())) {  // C9-182: one packet
+               (qp.service == wire::Service::ud && bytes > qp.mtu())) {  // 9.8.3: one packet
       problem = IBV_WC_LOC_LEN_ERR;
     }
     if (problem != IBV_WC_SUCCESS) {
@@ -121,7 +121,7 @@ bool begin_next(QueuePair& qp, Device& device) {
     }
     // 10.8.3.3: a fenced request waits for READs and atomics.
     if (wqe->fence && requester.reads > 0) return false;
-    // 9.7.7.1.2: the responder's resources for them are limited.
+    // 9.7.7: the responder's resources for them are limited.
     if (answered && requester.reads >= requester.attributes.max_rd_atomic) return false;
     const auto packets = uint32_t(packet_count(bytes, qp.mtu()));
     if (qp.reliable() &&
@@ -224,7 +224,7 @@ bool expire(QueuePair& qp, Device& device, Counters& counters, uint64_t now) {
   if (requester.retry_deadline > now) return false;
   requester.retry_deadline = never;
   counters.add(Counter::timeouts);
-  if (requester.retries_left == 0) {  // C9-145
+  if (requester.retries_left == 0) {  // 9.7.6.1.3
     fail_sends(qp, device, IBV_WC_RETRY_EXC_ERR);
     return true;
   }
@@ -254,13 +254,13 @@ Step send_request(QueuePair& qp, Device& device, Outbox& outbox, Counters& count
       psn_after(psn, requester.unanswered) >= requester.attributes.window_packets)
     return Step::idle;
 
-  // A READ that was answered in part is asked for the rest (9.7.5.1.3 allows it).
+  // A READ that was answered in part is asked for the rest (rxe does the same).
   const uint64_t offset = uint64_t(packet_number) * qp.mtu();
   const uint64_t payload = answered ? 0 : std::min<uint64_t>(qp.mtu(), sent.bytes - offset);
   wire::Packet packet =
       make_packet(qp, operation_of(wqe, sent.kind, answered || packet_number == 0, last), psn);
   fill_extensions(packet, qp, wqe, offset);
-  packet.bth.solicited = wqe.solicited && last;  // 9.2.3
+  packet.bth.solicited = wqe.solicited && last;  // 9.2
   const bool datagram = qp.service == wire::Service::ud;
   if (datagram) packet.bth.dest_qp = wqe.remote_qp;
   const bool window_ends =
@@ -294,7 +294,7 @@ Step send_request(QueuePair& qp, Device& device, Outbox& outbox, Counters& count
     if (requester.retry_deadline == never && requester.attributes.timeout != 0)
       requester.retry_deadline = now + (4096ULL << (requester.attributes.timeout & 31));
   } else if (last) {
-    complete_oldest(qp, device);  // 9.8.2.1, 9.8.3: sent is done
+    complete_oldest(qp, device);  // 9.8.2, 9.8.3: sent is done
   }
   return Step::sent;
 }

@@ -42,7 +42,7 @@ class ReliableResponder {
   }
 
  private:
-  // C9-113: one NAK for a gap, until the request that it asks for comes.
+  // 9.7.5: one NAK for a gap, until the request that it asks for comes.
   void out_of_sequence() {
     counters_.add(Counter::dropped_out_of_sequence);
     if (responder_.nak_sent) return;
@@ -51,7 +51,7 @@ class ReliableResponder {
     acknowledge_with(qp_, wire::AckKind::nak, wire::nak_sequence);
   }
 
-  // 9.7.5.1.4: what was done is not done again, but a READ is, from memory as it is now.
+  // 9.7.5.1: what was done is not done again, but a READ is, from memory as it is now.
   void duplicate() {
     counters_.add(Counter::duplicate_requests);
     if (opcode_.kind == Kind::read_request) return duplicate_read();
@@ -62,7 +62,7 @@ class ReliableResponder {
   void duplicate_read() {
     const wire::Reth& reth = packet_.reth;
     const uint64_t packets = packet_count(reth.bytes, qp_.mtu());
-    // Only what was asked for before can be asked for again (C9-106).
+    // Only what was asked for before can be asked for again (9.7.5.1).
     const bool known = packets <= psn_after(responder_.expected, packet_.bth.psn);
     if (!known || !permitted(IBV_ACCESS_REMOTE_READ, reth.rkey, reth.address, reth.bytes))
       return counters_.add(Counter::dropped_replay);
@@ -76,13 +76,13 @@ class ReliableResponder {
     counters_.add(Counter::dropped_replay);
   }
 
-  // 9.7.4.1.2: FIRST begins a message, MIDDLE and LAST go on with one of their kind.
+  // 9.7.4.1: FIRST begins a message, MIDDLE and LAST go on with one of their kind.
   bool in_order() const {
     return opcode_.is_first() ? responder_.message == Kind::none
                               : responder_.message == opcode_.kind;
   }
 
-  // 9.7.4.1.6: all but the last packet are full, and the last of several isn't empty.
+  // 9.7.4.1: all but the last packet are full, and the last of several isn't empty.
   bool right_length() const {
     const size_t payload = packet_.payload.size();
     if (!opcode_.is_last()) return payload == qp_.mtu();
@@ -136,7 +136,7 @@ class ReliableResponder {
       responder_.offset = 0;
     }
     const uint64_t end = responder_.offset + packet_.payload.size();
-    // 9.7.4.1.8, table 57: longer than the receive.
+    // 9.7.5.2.3: longer than the receive.
     if (end > responder_.receive_bytes)
       return refuse_receive(IBV_WC_LOC_LEN_ERR, wire::nak_invalid_request);
     if (!packet_.payload.empty() && !device_.place(qp_.number, responder_.offset, packet_.payload))
@@ -165,7 +165,7 @@ class ReliableResponder {
       responder_.offset = 0;
     }
     const uint64_t payload = packet_.payload.size();
-    // 9.7.4.1.6: the packets have what the RETH promised.
+    // 9.7.4.1: the packets have what the RETH promised.
     if (opcode_.is_last() ? payload != left : payload >= left) return refuse_request();
     if (opcode_.extensions & wire::has_imm_dt && !take()) return;
     if (payload > 0 && !device_.write(qp_.number, rkey, address, packet_.payload))
@@ -181,7 +181,7 @@ class ReliableResponder {
 
   void read() {
     const wire::Reth& reth = packet_.reth;
-    // 9.7.4.1.5, 9.7.7.1.2: not more at once than was agreed.
+    // 9.7.4.1, 9.7.7: not more at once than was agreed.
     if (!allows(IBV_ACCESS_REMOTE_READ) || reth.bytes > max_message || !packet_.payload.empty() ||
         !has_room_for_answer(qp_))
       return refuse_request();
@@ -229,7 +229,7 @@ class ReliableResponder {
   const wire::Opcode& opcode_;
 };
 
-// UC. A message with a gap or an error is dropped; the next one is taken up (9.8.2.2).
+// UC. A message with a gap or an error is dropped; the next one is taken up (9.8.2).
 class UnreliableResponder {
  public:
   UnreliableResponder(QueuePair& qp, Device& device, Counters& counters, const wire::Packet& packet)

@@ -106,7 +106,7 @@ Step send_response(QueuePair& qp, Device& device, Outbox& outbox, Counters& coun
   PacketWriter writer(outbox, route, packet, payload);
   if (!writer) return Step::full;
   if (payload > 0 && !device.read(qp.number, response.rkey, response.address, writer.payload())) {
-    // 9.7.5.2.6: the memory went away meanwhile; nothing after this is answered.
+    // 9.9.3: the memory went away meanwhile; nothing after this is answered.
     counters.add(Counter::error_naks_sent);
     const Response nak{Response::ack,
                        wire::Aeth::make_syndrome(wire::AckKind::nak, wire::nak_remote_access),

@@ -1,4 +1,4 @@
-// ACK extended transport header: how a request fared (InfiniBand Vol. 1, 9.3.5 and 9.7.5.1.2).
+// ACK extended transport header: how a request fared (InfiniBand Vol. 1, 9.3.5).
 //
 //   offset  bytes
 //        0      1  syndrome: kind (bits 6:5) and its value (4:0)
@@ -14,7 +14,7 @@ namespace softhca::wire {
 
 enum class AckKind : uint8_t { ack = 0, rnr_nak = 1, reserved = 2, nak = 3 };
 
-// The value of a NAK (table 46).
+// The value of a NAK (9.7.5.2).
 enum NakCode : uint8_t {
   nak_sequence = 0,
   nak_invalid_request = 1,
@@ -24,7 +24,7 @@ enum NakCode : uint8_t {
 
 struct Aeth {
   static constexpr size_t length = 4;
-  // The value of an ACK is a count of credits; all ones: none are counted (9.7.7.2).
+  // The value of an ACK is a count of credits; all ones: none are counted (9.7.7).
   static constexpr uint8_t no_credits = 31;
 
   uint8_t syndrome;

@@ -1,4 +1,4 @@
-// Atomic ACK extended transport header: what was in memory before (InfiniBand Vol. 1, 9.3.5.3).
+// Atomic ACK extended transport header: what was in memory before (InfiniBand Vol. 1, 9.3.5).
 //
 //   offset  bytes
 //        0      8  original data

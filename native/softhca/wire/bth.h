@@ -4,7 +4,7 @@
 //        0      1  opcode
 //        1      1  solicited event (bit 7), migration request (6), pad count (5:4), version (3:0)
 //        2      2  partition key
-//        4      1  FECN (bit 7), BECN (6), reserved: not covered by the ICRC (annex A17, 17.3)
+//        4      1  FECN (bit 7), BECN (6), reserved: not covered by the ICRC (annex A17)
 //        5      3  destination queue pair
 //        8      1  acknowledge request (bit 7), reserved
 //        9      3  packet sequence number

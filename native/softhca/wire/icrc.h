@@ -1,4 +1,4 @@
-// The invariant CRC that ends every packet (InfiniBand Vol. 1, 7.8.1; annex A17, 17.3).
+// The invariant CRC that ends every packet (InfiniBand Vol. 1, 7.8.1; annex A17).
 //
 // A CRC-32 over eight bytes of ones in place of the LRH, the IP and UDP headers, and the packet, in
 // which fields that routers may change count as ones. IPv4's identification is not among them,

@@ -1,4 +1,4 @@
-// Invalidate extended transport header: the key to end (InfiniBand Vol. 1, 9.3.7).
+// Invalidate extended transport header: the key to end (InfiniBand Vol. 1, 9.3).
 //
 //   offset  bytes
 //        0      4  remote key

@@ -1,4 +1,4 @@
-// Immediate data: four bytes for the receiver's completion (InfiniBand Vol. 1, 9.3.6).
+// Immediate data: four bytes for the receiver's completion (InfiniBand Vol. 1, 9.3).
 //
 //   offset  bytes
 //        0      4  the bytes as the program gave them

@@ -1,4 +1,4 @@
-// IPv4 header without options (RFC 791), as RoCEv2 uses it (annex A17, 17.2).
+// IPv4 header without options (RFC 791), as RoCEv2 uses it (annex A17).
 //
 //   offset  bytes
 //        0      1  version (bits 7:4), length of the header in words (3:0)

@@ -1,5 +1,5 @@
 // The opcodes: what each asks for, its place in the message, and the headers that follow the BTH
-// (InfiniBand Vol. 1, table 38; XRC: annex A14; CNP: annex A17, 17.9).
+// (InfiniBand Vol. 1, 9.2.1; XRC: annex A14; CNP: annex A17).
 #pragma once
 
 #include <array>

@@ -3,7 +3,7 @@
 namespace softhca::wire {
 namespace {
 
-// In the order in which they follow the BTH (InfiniBand Vol. 1, figure 75 and annex A14).
+// In the order in which they follow the BTH (InfiniBand Vol. 1, 9.3; annex A14).
 template <typename Visitor>
 constexpr bool visit_extensions(uint16_t extensions, Visitor&& visit) {
   return (!(extensions & has_xrceth) || visit(&Packet::xrceth)) &&
@@ -40,7 +40,7 @@ Parsed parse(std::span<const uint8_t> bytes, Packet* packet) {
   if (!Bth::check_length(bytes) || bytes.size() < Bth::length + icrc_length)
     return Parsed::too_short;
   packet->bth = Bth::parse(bytes.data());
-  if (packet->bth.version != 0) return Parsed::wrong_version;  // C9-8
+  if (packet->bth.version != 0) return Parsed::wrong_version;  // 9.6.1
   const Opcode& opcode = packet->opcode();
   if (!opcode.known()) return Parsed::unknown_opcode;
   auto rest = bytes.first(bytes.size() - icrc_length).subspan(Bth::length);

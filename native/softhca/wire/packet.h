@@ -23,7 +23,7 @@ constexpr size_t icrc_length = 4;
 constexpr size_t max_header_length = Bth::length + Xrceth::length + AtomicEth::length;
 constexpr size_t max_payload = 4096;
 constexpr size_t max_packet = max_header_length + max_payload + icrc_length;
-constexpr size_t cnp_reserved = 16;  // annex A17, 17.9.3: a CNP's payload, all zero
+constexpr size_t cnp_reserved = 16;  // annex A17: a CNP's payload, all zero
 
 struct Packet {
   Bth bth{};

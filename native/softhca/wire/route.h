@@ -7,7 +7,7 @@
 
 namespace softhca::wire {
 
-// An IPv6 address, or an IPv4 address as ::ffff:a.b.c.d (annex A17, 17.6: so GIDs are written).
+// An IPv6 address, or an IPv4 address as ::ffff:a.b.c.d (annex A17: so GIDs are written).
 using Gid = std::array<uint8_t, 16>;
 
 inline bool is_ipv4(const Gid& gid) {

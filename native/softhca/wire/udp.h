@@ -1,4 +1,4 @@
-// UDP header (RFC 768), as RoCEv2 uses it (annex A17, 17.2).
+// UDP header (RFC 768), as RoCEv2 uses it (annex A17).
 //
 //   offset  bytes
 //        0      2  source port: free, one for each flow
