@@ -5,7 +5,7 @@ import { projectFiles } from './repository.js';
 
 const longestLines = 500;
 const source = /^(lib|native|bench|test|\.ci)\//;
-const binary = /\.(png|jpg|gz|zst|xz|woff2?)$/;
+const binary = /\.(pcap|png|jpg|gz|zst|xz|woff2?)$/;
 
 /** Longer files, each with the reason why it is not split. */
 const longFiles = JSON.parse(readFileSync('.ci/long-files.json', 'utf8'));

@@ -10,7 +10,7 @@ const firstLine = (path) => readFileSync(path, 'utf8').split('\n', 1)[0];
 
 function checks() {
   const files = projectFiles();
-  const cpp = files.filter((path) => /^native\/.*\.(cc|h)$/.test(path));
+  const cpp = files.filter((path) => /^(native|bench)\/.*\.(cc|h)$/.test(path));
   const c = files.filter((path) => /^(native|bench|test)\/.*\.c$/.test(path));
   const shell = files.filter((path) => /^#!.*\b(ba)?sh$/m.test(firstLine(path)));
   return [

@@ -1,0 +1,356 @@
+// What the transport engine does in each situation that the specification names.
+#include "softhca/tests/engines.h"
+
+namespace softhca::transport {
+namespace {
+
+TEST_F(Engines, SplitsAMessageByThePathMtu) {
+  join();
+  post(IBV_WR_RDMA_WRITE, 2 * mtu + 1);
+  const auto sent = take(a);
+  ASSERT_EQ(sent.size(), 3U);
+  const uint8_t expected[] = {wire::op_write_first, wire::op_write_middle, wire::op_write_last};
+  for (size_t i = 0; i < sent.size(); ++i) {
+    EXPECT_EQ(parsed(sent[i]).bth.opcode, expected[i]);
+    EXPECT_EQ(parsed(sent[i]).bth.psn, i);
+    EXPECT_EQ(parsed(sent[i]).bth.ack_request, i == 2);
+    give(b, sent[i]);
+  }
+  exchange();
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_SUCCESS});
+  EXPECT_TRUE(same(2 * mtu + 1));
+}
+
+TEST_F(Engines, CoalesceAcknowledgements) {
+  join();
+  for (int i = 0; i < 5; ++i) post(IBV_WR_RDMA_WRITE, 8);
+  for (const auto& packet : take(a)) give(b, packet);
+  const auto answers = take(b);
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(parsed(answers[0]).bth.psn, 4U);
+  EXPECT_EQ(parsed(answers[0]).aeth.msn, 5U);
+  give(a, answers[0]);
+  EXPECT_EQ(statuses(), std::vector(5, IBV_WC_SUCCESS));
+}
+
+TEST_F(Engines, KeepNoMoreInFlightThanTheWindowAndAskForAnAcknowledgementAtItsEnd) {
+  connection.sending.window_packets = 8;
+  join();
+  post(IBV_WR_RDMA_WRITE, 20 * mtu);
+  const auto sent = take(a);
+  ASSERT_EQ(sent.size(), 8U);
+  EXPECT_TRUE(parsed(sent[7]).bth.ack_request);
+  for (const auto& packet : sent) give(b, packet);
+  exchange();
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_SUCCESS});
+}
+
+TEST_F(Engines, AnswerAGapWithOneNak) {
+  join();
+  for (int i = 0; i < 4; ++i) post(IBV_WR_RDMA_WRITE, 8);
+  const auto sent = take(a);
+  for (const size_t i : {2, 3}) give(b, sent[i]);
+  const auto answers = take(b);
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(parsed(answers[0]).aeth.syndrome, 0x60);
+  EXPECT_EQ(parsed(answers[0]).bth.psn, 0U);
+  EXPECT_EQ(count(b, Counter::dropped_out_of_sequence), 2U);
+  give(a, answers[0]);
+  exchange();
+  EXPECT_EQ(statuses(), std::vector(4, IBV_WC_SUCCESS));
+  EXPECT_EQ(count(a, Counter::packets_sent_again), 4U);
+}
+
+TEST_F(Engines, SendAgainWhenNoAnswerComesAndGiveUpInTheEnd) {
+  connection.sending.retry_cnt = 3;
+  join();
+  post(IBV_WR_RDMA_WRITE, 8);
+  post(IBV_WR_RDMA_WRITE, 8);
+  uint64_t now = 0;
+  for (int turn = 0; turn < 4; ++turn) {
+    EXPECT_EQ(take(a, now).size(), 2U) << turn;
+    EXPECT_TRUE(take(a, now).empty());
+    ASSERT_NE(a.engine->next_deadline_ns(), never);
+    now = a.engine->next_deadline_ns();
+    EXPECT_TRUE(statuses().empty());
+  }
+  EXPECT_EQ(now, 4 * (4096ULL << 8));
+  EXPECT_TRUE(take(a, now).empty());
+  EXPECT_EQ(statuses(), (std::vector{IBV_WC_RETRY_EXC_ERR, IBV_WC_WR_FLUSH_ERR}));
+  EXPECT_TRUE(a.device.of(number).in_error);
+  EXPECT_EQ(count(a, Counter::timeouts), 4U);
+}
+
+TEST_F(Engines, WaitForAReceiveAsLongAsTheNakSays) {
+  connection.sending.rnr_retry = 2;
+  join();
+  post(IBV_WR_SEND, 100);
+  uint64_t now = 0;
+  for (int turn = 0; turn < 2; ++turn) {
+    for (const auto& packet : take(a, now)) give(b, packet, now);
+    for (const auto& packet : take(b, now)) give(a, packet, now);
+    EXPECT_TRUE(take(a, now + 19'999).empty());
+    EXPECT_EQ(a.engine->next_deadline_ns(), now + 20'000);
+    now += 20'000;
+  }
+  EXPECT_TRUE(statuses().empty());
+  exchange(now);
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_RNR_RETRY_EXC_ERR});
+  EXPECT_EQ(count(b, Counter::rnr_naks_sent), 3U);
+}
+
+TEST_F(Engines, SayNothingOfWhatFollowsARequestThatHasToWait) {
+  join();
+  for (int i = 0; i < 3; ++i) post(IBV_WR_SEND, 100);
+  for (const auto& packet : take(a)) give(b, packet);
+  EXPECT_EQ(take(b).size(), 1U);
+  EXPECT_EQ(count(b, Counter::sequence_naks_sent), 0U);
+}
+
+TEST_F(Engines, WriteWithImmediateWaitsForAReceiveAtItsLastPacket) {
+  join();
+  post(IBV_WR_RDMA_WRITE_WITH_IMM, 2 * mtu);
+  exchange();
+  EXPECT_TRUE(statuses().empty());
+  post_receive();
+  exchange(20'000);
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_SUCCESS});
+  const auto& received = b.device.of(number).received;
+  ASSERT_EQ(received.size(), 1U);
+  EXPECT_EQ(received[0].bytes, 2 * mtu);
+  EXPECT_EQ(count(a, Counter::packets_sent_again), 1U);
+}
+
+TEST_F(Engines, CarryOutADuplicateOfAnAtomicOnceAndAnswerItAlike) {
+  join();
+  b.device.store_word(remote, 40);
+  post(IBV_WR_ATOMIC_FETCH_AND_ADD, 8, local, [](SendWqe& wqe) { wqe.compare_add = 2; });
+  const auto request = take(a)[0];
+  give(b, request);
+  const auto first = take(b);
+  give(b, request);
+  const auto second = take(b);
+  ASSERT_EQ(first.size(), 1U);
+  ASSERT_EQ(second.size(), 1U);
+  EXPECT_EQ(first[0].bytes, second[0].bytes);
+  EXPECT_EQ(b.device.load_word(remote), 42U);
+  give(a, second[0]);
+  EXPECT_EQ(a.device.load_word(local), 40U);
+  give(a, first[0]);
+  EXPECT_EQ(count(a, Counter::dropped_response), 1U);
+}
+
+TEST_F(Engines, DropADuplicateOfAnAtomicWhoseResultIsForgotten) {
+  connection.receiving.max_dest_rd_atomic = 2;
+  join();
+  std::vector<test::Pipe::Packet> requests;
+  for (int i = 0; i < 3; ++i) {
+    post(IBV_WR_ATOMIC_FETCH_AND_ADD, 8);
+    requests.push_back(take(a)[0]);
+    give(b, requests.back());
+    for (const auto& packet : take(b)) give(a, packet);
+  }
+  give(b, requests[0]);
+  EXPECT_TRUE(take(b).empty());
+  EXPECT_EQ(count(b, Counter::dropped_replay), 1U);
+}
+
+TEST_F(Engines, AskForTheRestOfAReadWhenAResponseIsMissing) {
+  join();
+  constexpr uint64_t bytes = 6 * mtu - 5;
+  post(IBV_WR_RDMA_READ, bytes);
+  give(b, take(a)[0]);
+  auto answers = take(b);
+  ASSERT_EQ(answers.size(), 6U);
+  for (const size_t i : {0, 1, 3, 4, 5}) give(a, answers[i]);
+  const auto again = take(a);
+  ASSERT_EQ(again.size(), 1U);
+  EXPECT_EQ(parsed(again[0]).bth.psn, 2U);
+  EXPECT_EQ(parsed(again[0]).reth.bytes, bytes - 2 * mtu);
+  EXPECT_EQ(parsed(again[0]).reth.address, remote + 2 * mtu);
+  give(b, again[0]);
+  exchange();
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_SUCCESS});
+  EXPECT_TRUE(same(bytes));
+}
+
+TEST_F(Engines, HaveSeveralReadsInFlightButNotMoreThanAgreed) {
+  join();
+  for (int i = 0; i < 6; ++i) post(IBV_WR_RDMA_READ, 2 * mtu);
+  const auto sent = take(a);
+  ASSERT_EQ(sent.size(), 4U);
+  for (size_t i = 0; i < sent.size(); ++i) EXPECT_EQ(parsed(sent[i]).bth.psn, 2 * i);
+  for (const auto& packet : sent) give(b, packet);
+  exchange();
+  EXPECT_EQ(statuses(), std::vector(6, IBV_WC_SUCCESS));
+}
+
+TEST_F(Engines, RefuseMoreReadsThanAgreed) {
+  connection.receiving.max_dest_rd_atomic = 1;
+  connection.sending.max_rd_atomic = 2;
+  join();
+  post(IBV_WR_RDMA_READ, 8);
+  post(IBV_WR_RDMA_READ, 8);
+  exchange();
+  EXPECT_EQ(statuses(), (std::vector{IBV_WC_SUCCESS, IBV_WC_REM_INV_REQ_ERR}));
+  EXPECT_EQ(b.device.of(number).events, std::vector{IBV_EVENT_QP_REQ_ERR});
+}
+
+TEST_F(Engines, LetAFencedRequestWaitForReads) {
+  join();
+  post(IBV_WR_RDMA_READ, 8);
+  post(IBV_WR_RDMA_WRITE, 8, local, [](SendWqe& wqe) { wqe.fence = true; });
+  const auto sent = take(a);
+  ASSERT_EQ(sent.size(), 1U);
+  give(b, sent[0]);
+  exchange();
+  EXPECT_EQ(statuses(), std::vector(2, IBV_WC_SUCCESS));
+}
+
+TEST_F(Engines, NotLookAtTheKeyOfAnEmptyTransfer) {
+  join();
+  for (const auto opcode : {IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ})
+    post(opcode, 0, local, [](SendWqe& wqe) { wqe.rkey = 0xbad; });
+  exchange();
+  EXPECT_EQ(statuses(), std::vector(2, IBV_WC_SUCCESS));
+}
+
+TEST_F(Engines, InvalidateInTheOrderOfTheQueue) {
+  join();
+  a.device.add_region(0x55, base, 8, test::all_access);
+  post(IBV_WR_RDMA_WRITE, 8);
+  post(IBV_WR_LOCAL_INV, 0, local, [](SendWqe& wqe) { wqe.immediate = 0x55; });
+  const auto sent = take(a);
+  EXPECT_TRUE(a.device.region(0x55).valid);
+  for (const auto& packet : sent) give(b, packet);
+  exchange();
+  EXPECT_FALSE(a.device.region(0x55).valid);
+  EXPECT_EQ(statuses(), std::vector(2, IBV_WC_SUCCESS));
+}
+
+TEST_F(Engines, PauseAfterWhatWasBegunAndSaySo) {
+  join();
+  post(IBV_WR_RDMA_WRITE, 8);
+  const auto sent = take(a);
+  a.engine->pause(number, true, true);
+  post(IBV_WR_RDMA_WRITE, 8);
+  EXPECT_TRUE(take(a).empty());
+  EXPECT_TRUE(a.device.of(number).events.empty());
+  give(b, sent[0]);
+  exchange();
+  EXPECT_EQ(a.device.of(number).events, std::vector{IBV_EVENT_SQ_DRAINED});
+  EXPECT_EQ(statuses().size(), 1U);
+  a.engine->pause(number, false, false);
+  exchange();
+  EXPECT_EQ(statuses().size(), 2U);
+}
+
+TEST_F(Engines, UnreliableConnectionsDropAMessageWithAGapAndTakeTheNext) {
+  connection.type = IBV_QPT_UC;
+  join();
+  for (int i = 0; i < 3; ++i) {
+    post(IBV_WR_SEND_WITH_IMM, 3 * mtu, local + uint64_t(i) * 8,
+         [&](SendWqe& wqe) { wqe.immediate = uint32_t(i); });
+    post_receive();
+  }
+  const auto sent = take(a);
+  ASSERT_EQ(sent.size(), 9U);
+  EXPECT_EQ(statuses(), std::vector(3, IBV_WC_SUCCESS));
+  for (size_t i = 0; i < sent.size(); ++i) {
+    if (i != 4) give(b, sent[i]);
+  }
+  EXPECT_TRUE(take(b).empty());
+  const auto& received = b.device.of(number).received;
+  ASSERT_EQ(received.size(), 2U);
+  EXPECT_EQ(received[0].immediate, 0U);
+  EXPECT_EQ(received[1].immediate, 2U);
+  EXPECT_EQ(b.device.of(number).receives.size(), 1U);
+}
+
+TEST_F(Engines, UnreliableConnectionsStopSendingAtALocalError) {
+  connection.type = IBV_QPT_UC;
+  join();
+  post(IBV_WR_SEND, 8, 0);
+  post(IBV_WR_SEND, 8);
+  EXPECT_TRUE(take(a).empty());
+  EXPECT_EQ(statuses(), (std::vector{IBV_WC_LOC_PROT_ERR, IBV_WC_WR_FLUSH_ERR}));
+  EXPECT_EQ(a.engine->find(number)->state, QueuePair::send_error);
+  EXPECT_FALSE(a.device.of(number).in_error);
+}
+
+TEST_F(Engines, DatagramsNeedTheRightQueueKeyAndAReceiveThatIsLargeEnough) {
+  connection.type = IBV_QPT_UD;
+  connection.receiving.qkey = 0x1111;
+  join();
+  const auto send = [&](uint32_t qkey) {
+    post(IBV_WR_SEND, 100, local, [&](SendWqe& wqe) {
+      wqe.route = a.engine->find(number)->responder.attributes.route;
+      wqe.remote_qp = number;
+      wqe.remote_qkey = qkey;
+    });
+    exchange();
+  };
+  send(0x1111);
+  EXPECT_EQ(count(b, Counter::dropped_no_receive), 1U);
+  post_receive(139);
+  send(0x1112);
+  EXPECT_EQ(count(b, Counter::dropped_qkey), 1U);
+  send(0x1111);
+  EXPECT_EQ(count(b, Counter::dropped_refused), 1U);
+  EXPECT_TRUE(b.device.of(number).received.empty());
+  EXPECT_EQ(statuses(), std::vector(3, IBV_WC_SUCCESS));
+}
+
+TEST_F(Engines, RefuseALongDatagramBeforeItIsSent) {
+  connection.type = IBV_QPT_UD;
+  join();
+  post(IBV_WR_SEND, mtu + 1);
+  EXPECT_TRUE(take(a).empty());
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_LOC_LEN_ERR});
+}
+
+TEST_F(Engines, XrcNamesTheSharedReceiveQueueInEachRequest) {
+  connection.type = IBV_QPT_XRC_RECV;
+  join();
+  post_receive();
+  post(IBV_WR_SEND, 2 * mtu, local, [](SendWqe& wqe) { wqe.srq = 0x123; });
+  const auto sent = take(a);
+  ASSERT_EQ(sent.size(), 2U);
+  for (const auto& packet : sent) {
+    EXPECT_EQ(parsed(packet).opcode().service, wire::Service::xrc);
+    EXPECT_EQ(parsed(packet).xrceth.srq, 0x123U);
+    give(b, packet);
+  }
+  exchange();
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_SUCCESS});
+  post(IBV_WR_SEND, 8, local, [](SendWqe& wqe) { wqe.srq = 0xffffff; });
+  exchange();
+  EXPECT_EQ(statuses(), (std::vector{IBV_WC_SUCCESS, IBV_WC_REM_INV_REQ_ERR}));
+}
+
+TEST_F(Engines, AreGoneWhenDestroyed) {
+  join();
+  post(IBV_WR_RDMA_WRITE, 8);
+  const auto sent = take(a);
+  b.engine->destroy(number);
+  give(b, sent[0]);
+  EXPECT_EQ(count(b, Counter::dropped_queue_pair), 1U);
+  EXPECT_TRUE(take(b).empty());
+  EXPECT_FALSE(b.engine->to_rts(number, {}));
+}
+
+TEST_F(Engines, FlushWhatIsPostedWhenToldTo) {
+  join();
+  post(IBV_WR_RDMA_WRITE, 8);
+  post(IBV_WR_RDMA_WRITE, 8);
+  take(a);
+  a.engine->to_error(number);
+  post(IBV_WR_RDMA_WRITE, 8);
+  EXPECT_TRUE(take(a).empty());
+  EXPECT_EQ(statuses(), std::vector(3, IBV_WC_WR_FLUSH_ERR));
+  EXPECT_TRUE(take(a, a.engine->next_deadline_ns()).empty());
+  EXPECT_EQ(a.engine->next_deadline_ns(), never);
+}
+
+}  // namespace
+}  // namespace softhca::transport

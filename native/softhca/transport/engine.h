@@ -1,0 +1,70 @@
+// The RoCEv2 transport engine: requester, completer and responder of all queue pairs of a device.
+//
+// It is pure: it has no clock, socket or thread. Packets and the time go in by receive() and
+// transmit(); packets come out through an Outbox, and next_deadline_ns() says when transmit() has
+// to be called at the latest. Work requests, memory and completions are the Device's. All calls are
+// made by one thread at a time. Nothing is allocated but in create().
+//
+// Specification: InfiniBand Architecture Vol. 1 chapter 9, annex A14 (XRC), annex A17 (RoCEv2).
+// Numbers in comments are its sections.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+
+#include "softhca/transport/counters.h"
+#include "softhca/transport/device.h"
+#include "softhca/transport/outbox.h"
+#include "softhca/transport/queue_pair.h"
+#include "softhca/wire/packet.h"
+
+namespace softhca::transport {
+
+class Engine {
+ public:
+  Engine(Device& device, Outbox& outbox) : device_(device), outbox_(outbox) {}
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // False if the number is taken.
+  bool create(uint32_t number, const QueuePairOptions& options);
+  void destroy(uint32_t number);
+  // The states of a queue pair (10.3.1). False: there is no such one, or it isn't in the state
+  // before, or an attribute is beyond its limit.
+  bool to_rtr(uint32_t number, const ReceiveAttributes& attributes);
+  bool to_rts(uint32_t number, const SendAttributes& attributes);
+  // SQD: finishes what was begun and begins nothing; with `notify`, raises IBV_EVENT_SQ_DRAINED.
+  void pause(uint32_t number, bool paused, bool notify);
+  // Flushes what is posted.
+  void to_error(uint32_t number);
+
+  // The program has posted sends.
+  void wake(uint32_t number);
+
+  void receive(const Datagram& datagram, uint64_t now_ns);
+  // Sends up to `budget` packets. True: there is more to send, or the outbox is full.
+  bool transmit(uint64_t now_ns, uint32_t budget);
+  // UINT64_MAX: none. May be earlier than necessary.
+  uint64_t next_deadline_ns() const { return earliest_deadline_; }
+
+  const Counters& counters() const { return counters_; }
+  // nullptr: none. For tests and for query_qp.
+  const QueuePair* find(uint32_t number) const;
+
+ private:
+  QueuePair* find_mutable(uint32_t number);
+  void list(QueuePair& qp);
+  void note_deadline(const QueuePair& qp);
+  void expire_deadlines(uint64_t now);
+  bool accepts(const QueuePair& qp, const wire::Packet& packet, const Datagram& datagram);
+
+  Device& device_;
+  Outbox& outbox_;
+  Counters counters_;
+  std::unordered_map<uint32_t, std::unique_ptr<QueuePair>> queue_pairs_;
+  QueuePair* first_listed_ = nullptr;
+  QueuePair* last_listed_ = nullptr;
+  uint64_t earliest_deadline_ = never;
+};
+
+}  // namespace softhca::transport

@@ -1,0 +1,24 @@
+// What the responder has to send, in the order of sequence numbers (InfiniBand Vol. 1, 9.7.5).
+#pragma once
+
+#include "softhca/transport/queue_pair.h"
+#include "softhca/wire/aeth.h"
+#include "softhca/wire/reth.h"
+
+namespace softhca::transport {
+
+// Space for all that can be due at once.
+void reserve_responses(Responder& responder, uint32_t max_dest_rd_atomic);
+
+// An acknowledgement of all up to `psn`; it takes the place of an earlier one that waits (9.7.5).
+void acknowledge_until(QueuePair& qp, uint32_t psn);
+// Of the expected sequence number.
+void acknowledge_with(QueuePair& qp, wire::AckKind kind, uint8_t value);
+
+// Whether a READ or atomic more is within what was agreed.
+bool has_room_for_answer(const QueuePair& qp);
+// A READ that is being answered already starts anew from there.
+void answer_read(QueuePair& qp, uint32_t psn, const wire::Reth& request);
+void answer_atomic(QueuePair& qp, const Replay& result);
+
+}  // namespace softhca::transport
