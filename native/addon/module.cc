@@ -3,6 +3,7 @@
 
 #include "addon/aperture.h"
 #include "addon/link.h"
+#include "addon/machine.h"
 #include "addon/verbs/verbs.h"
 
 namespace {
@@ -10,6 +11,7 @@ namespace {
 Napi::Object init_module(Napi::Env env, Napi::Object exports) {
   viaduct::addon::export_aperture(env, exports);
   viaduct::addon::export_link(env, exports);
+  viaduct::addon::export_machine(env, exports);
   viaduct::addon::export_verbs(env, exports);
   return exports;
 }
