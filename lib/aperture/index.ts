@@ -1,4 +1,4 @@
 /** Apertures: memory that all participants of a job on one host map, in virtual machines or not. */
-export { Aperture, GUEST_DOOR, type ApertureOptions, type Block } from './aperture.js';
+export { Aperture, type ApertureOptions, type Block } from './aperture.js';
 export { ApertureError } from './errors.js';
 export { type Participant, type ParticipantState, Participants } from './participants.js';

@@ -1,2 +1,2 @@
 /** The only layer that knows both virtual machines and ranks. */
-export { VmPlace, type VmPlaceOptions } from './vm-place.js';
+export { VmPlace, type RankDriver, type VmPlaceOptions } from './vm-place.js';

@@ -1,12 +1,18 @@
-/** Virtual machines: boot, run commands, stop. */
+/** Virtual machines: boot, run commands, copy files, move, stop. */
 export { VmError, type VmErrorDetails } from './errors.js';
 export {
   VirtualMachine,
-  type BootOptions,
   type BootPhases,
   type ExecOptions,
   type ExecResult,
+  type RestoreOptions,
+  type VmEvents,
+  type VmExit,
 } from './virtual-machine.js';
+export type { BootOptions } from './boot-options.js';
+export type { CopyOptions } from './copy.js';
+export type { SaveResult, VmDevice } from './drivers/driver.js';
+export type { GuestMemory, VmStatistics } from './statistics.js';
 export { GuestProcess, type GuestExit, type SpawnOptions } from './guest-process.js';
 export { VirtualLink, type LinkEnd } from './link.js';
-export type { VmState } from './states.js';
+export type { DriverName, VmState } from './states.js';
