@@ -17,8 +17,10 @@ import {
 /** A rank's address on the network of its job. */
 const addressOf = (rank: number): string => `10.86.0.${rank + 1}`;
 
+/** What runs a rank's machine, or `'host'` for a rank without one. */
 export type RankDriver = DriverName | 'host';
 
+/** What machines the ranks get. */
 export interface VmPlaceOptions {
   /**
    * What runs the machines; of several, rank 0 gets the first, rank 1 the second, and after the last comes the first
@@ -51,7 +53,9 @@ function feedStandardInput(guest: GuestProcess): () => void {
  * import { runJob } from 'viaduct/job';
  *
  * const place = new VmPlace({ driver: 'uml', size: 2 });
- * const { exitCode } = await runJob({ size: 2, command: 'node', args: ['app.js'], place });
+ * await runJob({ size: 2, command: 'uname', args: ['-n'], place, bind: 'none' });
+ * // prints [0] rank-0
+ * // prints [1] rank-1
  * ```
  */
 export class VmPlace implements Place {
@@ -75,6 +79,12 @@ export class VmPlace implements Place {
     if (options.network === true) this.#link = VirtualLink.create(Math.max(2, options.size));
   }
 
+  /**
+   * Boots a machine and starts the rank in it.
+   *
+   * @throws VmError `ERR_VM_DRIVER`, `ERR_VM_BOOT`, `ERR_VM_BOOT_TIMEOUT`, `ERR_VM_EXEC`, … as `VirtualMachine.boot`
+   *   and `spawn` have it.
+   */
   async start(start: RankStart): Promise<RankProcess> {
     const driver = this.#driverOf(start.rank);
     if (driver === 'host') return this.#host.start(start);
@@ -97,6 +107,7 @@ export class VmPlace implements Place {
     };
   }
 
+  /** Stops all machines, then closes their link. */
   async close(): Promise<void> {
     for (const stop of this.#stopInput) stop();
     await Promise.all([...this.#machines].map((vm) => vm.stop()));

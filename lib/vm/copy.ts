@@ -5,8 +5,11 @@ import { VmError } from './errors.js';
 import { packFiles, unpackFiles } from './file-stream.js';
 import type { GuestProcess } from './guest-process.js';
 
+/** How long a copy may take. */
 export interface CopyOptions {
+  /** Milliseconds after which it is given up; no limit by default. */
   readonly timeoutMs?: number;
+  /** Gives it up when this aborts. */
   readonly signal?: AbortSignal;
 }
 

@@ -2,6 +2,7 @@
 import { VmError } from './errors.js';
 import type { GuestExit, GuestProcess, SpawnOptions } from './guest-process.js';
 
+/** What a command gets and how its output is collected. */
 export interface ExecOptions extends SpawnOptions {
   /** Standard input, empty by default. */
   readonly stdin?: string | Uint8Array;
@@ -15,8 +16,11 @@ export interface ExecOptions extends SpawnOptions {
   readonly maxOutputBytes?: number;
 }
 
+/** How a command ended, and what it wrote. */
 export interface ExecResult extends GuestExit {
+  /** All of its standard output as text; empty if `onStdout` took it. */
   readonly stdout: string;
+  /** All of its standard error as text; empty if `onStderr` took it. */
   readonly stderr: string;
 }
 

@@ -17,7 +17,9 @@ import {
 
 /** How a command ended: one of the two is null, as in Node's `exit` event. */
 export interface GuestExit {
+  /** 0 to 255; null if a signal ended it. */
   readonly exitCode: number | null;
+  /** Null if it ended by its own exit. */
   readonly signal: NodeJS.Signals | null;
 }
 
@@ -27,7 +29,7 @@ export interface SpawnOptions {
   readonly cwd?: string;
   /** Added to PATH and HOME, which every command has. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** The command is killed after that long. */
+  /** Milliseconds after which the command is killed; no limit by default. */
   readonly timeoutMs?: number;
   /** The command is killed when this aborts. */
   readonly signal?: AbortSignal;
@@ -138,10 +140,29 @@ class GuestInput extends Writable {
   }
 }
 
-/** A command in a guest. Made by `VirtualMachine.spawn`. */
+/**
+ * A command in a guest. Made by `VirtualMachine.spawn`.
+ *
+ * ```ts
+ * import { VirtualMachine } from 'viaduct/vm';
+ *
+ * await using vm = await VirtualMachine.boot();
+ * const sort = vm.spawn('sort', ['-n'], { timeoutMs: 60_000 });
+ * sort.stdin.end('10\n9\n');
+ * for await (const chunk of sort.stdout) process.stdout.write(chunk);
+ * const { exitCode } = await sort.exited;
+ * console.log(exitCode);
+ * // prints 9
+ * // prints 10
+ * // prints 0
+ * ```
+ */
 export class GuestProcess {
+  /** What is written here the command reads; end it, or the command waits for more. */
   readonly stdin: Writable;
+  /** What the command writes. While nobody reads it, the command is held up after some 256 KiB. */
   readonly stdout: Readable;
+  /** The same of its standard error. */
   readonly stderr: Readable;
   /** The command's process number in the guest; rejects if it could not be started. */
   readonly started: Promise<number>;
@@ -164,7 +185,7 @@ export class GuestProcess {
   #release = (): void => {};
 
   /**
-   * Of this layer only: the agent client has sent, or will send, the request on the same stream; or a former host
+   * @internal Of this layer only: the agent client has sent, or will send, the request on the same stream; or a former host
    * did, and `running` says what the agent has of it.
    */
   constructor(
@@ -198,6 +219,8 @@ export class GuestProcess {
    * Takes a frame of this command's stream; true if it was the last.
    *
    * @throws FrameError when no agent would send it.
+   *
+   * @internal
    */
   receive(frame: Frame): boolean {
     const reader = new PayloadReader(frame.payload);
@@ -239,7 +262,7 @@ export class GuestProcess {
     }
   }
 
-  /** The command is lost, or its caller waits no more. */
+  /** @internal The command is lost, or its caller waits no more. */
   fail(error: unknown): void {
     this.#finish();
     this.#start.reject(error);

@@ -1,4 +1,10 @@
-/** Virtual machines: boot, run commands, copy files, move, stop. */
+/**
+ * Virtual machines: boot, run commands, copy files, move, stop. Sizes are in bytes, times in milliseconds.
+ *
+ * What goes wrong with a machine is a `VmError`, which names it and quotes the end of its console.
+ *
+ * @module viaduct/vm
+ */
 export { VmError, type VmErrorDetails } from './errors.js';
 export {
   VirtualMachine,

@@ -28,12 +28,15 @@ interface Ending {
 
 /** How a machine ended. */
 export interface VmExit {
+  /** Exit status of the machine's program; null if a signal ended it. */
   readonly exitCode: number | null;
+  /** The signal that ended the machine's program; null if it ended by itself. */
   readonly signal: NodeJS.Signals | null;
   /** Why, if nobody asked for it. */
   readonly error: VmError | undefined;
 }
 
+/** The events of a machine, with their arguments. */
 export interface VmEvents {
   /** The guest's kernel gave up; its reason. The machine ends. */
   panic: [reason: string];

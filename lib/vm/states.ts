@@ -1,7 +1,12 @@
 /** The states of a virtual machine, what may be done in each, and what a driver can't do in any. */
 import { VmError } from './errors.js';
 
+/** User-Mode Linux, or QEMU. */
 export type DriverName = 'uml' | 'qemu';
+/**
+ * `booting` until its agent answers, then `running` until it is told to end; `paused` between `pause` and `resume`;
+ * `saving` while its state is written or moves; `stopping` while it powers off; `ended` when nothing of it is left.
+ */
 export type VmState = 'booting' | 'running' | 'paused' | 'saving' | 'stopping' | 'ended';
 export type VmAction =
   | 'exec'

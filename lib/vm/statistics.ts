@@ -13,8 +13,11 @@ export interface VmStatistics {
 
 /** Memory of a guest as its kernel sees it. */
 export interface GuestMemory {
+  /** MemTotal of proc(5): what the kernel has to give. */
   readonly totalBytes: number;
+  /** MemFree: what is used for nothing. */
   readonly freeBytes: number;
+  /** MemAvailable: what could be given to programs without swapping. */
   readonly availableBytes: number;
 }
 

@@ -52,14 +52,12 @@ const drivers: Readonly<Record<DriverName, Driver>> = { uml, qemu };
  * Commands run as root of the guest in the host's file system, read-only; they have /proc, /sys, /dev and /dev/shm of
  * their own, and in /tmp they see the host's files while what they write stays in the guest.
  *
- * @example
  * ```ts
  * import { VirtualMachine } from 'viaduct/vm';
  *
- * const vm = await VirtualMachine.boot();
- * const { stdout } = await vm.exec('uname', ['-r']);
- * console.log(stdout);
- * await vm.stop();
+ * await using vm = await VirtualMachine.boot({ memoryBytes: 128 * 2 ** 20 });
+ * const { exitCode, stdout } = await vm.exec('uname', ['-s']);
+ * console.log(exitCode, stdout.trim()); // prints 0 Linux
  * ```
  */
 export class VirtualMachine extends EventEmitter<VmEvents> {
@@ -167,14 +165,17 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     this.#machine = new Machine(driver, request, started, options, this);
   }
 
+  /** Its name in errors, and its host name. */
   get name(): string {
     return this.#machine.name;
   }
 
+  /** What runs it. */
   get driver(): DriverName {
     return this.#machine.driver.name;
   }
 
+  /** Where it is between boot and end. */
   get state(): VmState {
     return this.#machine.state;
   }
@@ -189,6 +190,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     return this.#machine.consoleText;
   }
 
+  /** How long its start took. Both times are 0 until it has booted. */
   get bootPhases(): BootPhases {
     return this.#machine.bootPhases;
   }
@@ -290,7 +292,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     );
   }
 
-  /** @throws VmError `ERR_VM_STATE`, `ERR_VM_ENDED` */
+  /**
+   * How much memory the guest has and uses.
+   *
+   * @throws VmError `ERR_VM_STATE`, `ERR_VM_ENDED`
+   */
   async memory(): Promise<GuestMemory> {
     this.#machine.assertLegal('read its memory', 'vm.memory');
     const payload = await this.#machine.agent.request(
@@ -307,7 +313,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     };
   }
 
-  /** @throws VmError `ERR_VM_ENDED` */
+  /**
+   * What the machine takes of its host, and its guest of its memory.
+   *
+   * @throws VmError `ERR_VM_ENDED`
+   */
   async stats(): Promise<VmStatistics> {
     this.#machine.assertLegal('be measured', 'vm.stats');
     const guestMemory = this.state === 'running' ? await this.memory() : undefined;
@@ -326,7 +336,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     await this.#pausing;
   }
 
-  /** @throws VmError `ERR_VM_UNSUPPORTED` (driver uml), `ERR_VM_STATE`, `ERR_VM_ENDED`, `ERR_VM_MONITOR` */
+  /**
+   * Lets a paused machine go on.
+   *
+   * @throws VmError `ERR_VM_UNSUPPORTED` (driver uml), `ERR_VM_STATE`, `ERR_VM_ENDED`, `ERR_VM_MONITOR`
+   */
   async resume(): Promise<void> {
     const monitor = this.#machine.monitorFor('resume', 'vm.resume');
     await this.#pausing;
@@ -419,6 +433,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     return this.#machine.kill();
   }
 
+  /** As `stop`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }

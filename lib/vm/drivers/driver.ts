@@ -51,9 +51,11 @@ export interface Monitor {
   close(): void;
 }
 
+/** What saving a machine's state took. */
 export interface SaveResult {
   /** How long the machine was paused for it. */
   readonly downtimeMs: number;
+  /** How much of its memory was written, in bytes. */
   readonly transferredBytes: number;
 }
 
