@@ -31,7 +31,8 @@ for (const [driver, skip] of drivers)
       t.equal(vm.state, 'running');
       t.match(vm.kernel, /^\d+\.\d+/);
       t.ok(vm.bootPhases.agentMs >= vm.bootPhases.kernelMs);
-      t.match(vm.consoleText, /Run \/init as init process/);
+      // QEMU's kernel is told to say only what is wrong.
+      if (driver === 'uml') t.match(vm.consoleText, /Run \/init as init process/);
     });
 
     await t.test('output and exit status come back, each stream by itself', async (t) => {
