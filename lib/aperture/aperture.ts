@@ -4,15 +4,13 @@ import { constants as system } from 'node:os';
 
 import { ClosedError } from '../errors.js';
 import { ApertureError } from './errors.js';
+import { guestDoor } from './guest-door.js';
 import * as header from './header.js';
 import { isNativeError, native, type LoopWatch, type MappingHandle } from './native.js';
 import { PageAllocator } from './page-allocator.js';
 import { Participants } from './participants.js';
 
 const { errno } = system;
-
-/** The door of a User-Mode Linux guest that was started with `iomem=mmapper,FILE`. */
-export const GUEST_DOOR = '/dev/mmapper';
 
 /** Whoever creates the aperture owns blocks under this name; participant i owns them under i + 2. */
 const CREATOR = 1;
@@ -137,7 +135,7 @@ export class Aperture {
    * @throws ApertureError `ERR_APERTURE_MISSING`, `ERR_APERTURE_ACCESS`, `ERR_APERTURE_FOREIGN`,
    *   `ERR_APERTURE_SYSTEM`.
    */
-  static open(path: string = process.env['VIADUCT_APERTURE'] ?? GUEST_DOOR): Aperture {
+  static open(path: string = process.env['VIADUCT_APERTURE'] ?? guestDoor()): Aperture {
     let mapping;
     try {
       mapping = native.openAperture(path);

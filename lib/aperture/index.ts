@@ -5,6 +5,6 @@
  *
  * @module viaduct/aperture
  */
-export { Aperture, GUEST_DOOR, type ApertureOptions, type Block } from './aperture.js';
+export { Aperture, type ApertureOptions, type Block } from './aperture.js';
 export { ApertureError } from './errors.js';
 export { type Participant, type ParticipantState, Participants } from './participants.js';

@@ -4,4 +4,4 @@
  *
  * @module viaduct/cluster
  */
-export { VmPlace, type VmPlaceOptions } from './vm-place.js';
+export { VmPlace, type RankDriver, type VmPlaceOptions } from './vm-place.js';

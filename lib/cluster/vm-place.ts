@@ -1,15 +1,32 @@
 /** Runs each rank of a job in a virtual machine of its own, with the job's aperture in it. */
-import { GUEST_DOOR } from '../aperture/index.js';
-import { NETWORK_ADDRESSES, type Place, type RankProcess, type RankStart } from '../job/index.js';
-import { VirtualLink, VirtualMachine, type GuestProcess } from '../vm/index.js';
+import {
+  HostPlace,
+  NETWORK_ADDRESSES,
+  type Place,
+  type RankProcess,
+  type RankStart,
+} from '../job/index.js';
+import {
+  VirtualLink,
+  VirtualMachine,
+  VmError,
+  type DriverName,
+  type GuestProcess,
+} from '../vm/index.js';
 
 /** A rank's address on the network of its job. */
 const addressOf = (rank: number): string => `10.86.0.${rank + 1}`;
 
+/** What runs a rank's machine, or `'host'` for a rank without one. */
+export type RankDriver = DriverName | 'host';
+
 /** What machines the ranks get. */
 export interface VmPlaceOptions {
-  /** `uml` is User-Mode Linux. */
-  readonly driver: 'uml';
+  /**
+   * What runs the machines; of several, rank 0 gets the first, rank 1 the second, and after the last comes the first
+   * again. A rank that gets `'host'` runs on this host beside the machines.
+   */
+  readonly driver: RankDriver | readonly RankDriver[];
   /** How many ranks the job has. */
   readonly size: number;
   /** Joins the machines by a link of their own, which leads nowhere else. */
@@ -45,11 +62,19 @@ export class VmPlace implements Place {
   readonly #options: VmPlaceOptions;
   readonly #machines = new Set<VirtualMachine>();
   readonly #link: VirtualLink | undefined;
+  readonly #host = new HostPlace();
   readonly #stopInput: (() => void)[] = [];
 
-  /** @throws VmError when there is no link for that many machines. */
+  /** @throws VmError when there is no link for that many machines, or for a rank on the host. */
   constructor(options: VmPlaceOptions) {
     this.#options = options;
+    if (options.network === true && [options.driver].flat().includes('host')) {
+      throw new VmError(
+        'ERR_VM_ARGUMENT',
+        'the network joins virtual machines and none of the host: leave it out, or the rank on the host',
+        { call: 'new VmPlace', operands: { driver: options.driver } },
+      );
+    }
     // A link has two ends at least; a rank alone has the address of the first.
     if (options.network === true) this.#link = VirtualLink.create(Math.max(2, options.size));
   }
@@ -61,10 +86,12 @@ export class VmPlace implements Place {
    *   and `spawn` have it.
    */
   async start(start: RankStart): Promise<RankProcess> {
-    const vm = await this.#boot(start);
+    const driver = this.#driverOf(start.rank);
+    if (driver === 'host') return this.#host.start(start);
+    const vm = await this.#boot(start, driver);
     const guest = vm.spawn(start.command, start.args, {
       cwd: start.cwd,
-      env: { ...start.env, VIADUCT_APERTURE: GUEST_DOOR, ...this.#addresses() },
+      env: { ...start.env, VIADUCT_APERTURE: vm.apertureDoor, ...this.#addresses() },
     });
     await guest.started;
     if (start.stdin === 'inherit') this.#stopInput.push(feedStandardInput(guest));
@@ -84,14 +111,20 @@ export class VmPlace implements Place {
   async close(): Promise<void> {
     for (const stop of this.#stopInput) stop();
     await Promise.all([...this.#machines].map((vm) => vm.stop()));
+    await this.#host.close();
     this.#link?.close();
   }
 
-  async #boot(start: RankStart): Promise<VirtualMachine> {
+  #driverOf(rank: number): RankDriver {
+    const { driver } = this.#options;
+    return typeof driver === 'string' ? driver : (driver[rank % driver.length] ?? 'host');
+  }
+
+  async #boot(start: RankStart, driver: DriverName): Promise<VirtualMachine> {
     const { rank, aperture, cpu, signal } = start;
     const end = this.#link?.ends[rank];
     const vm = await VirtualMachine.boot({
-      driver: this.#options.driver,
+      driver,
       name: `rank-${rank}`,
       aperture,
       signal,

@@ -6,8 +6,10 @@ short while to say where they were, and are ended.
 
 Options:
   -n, --ranks N      how many ranks
-  --vm[=uml]         run each rank in a virtual machine of its own, which shares
-                     the job's aperture with the others (driver: User-Mode Linux)
+  --vm[=DRIVER]      run each rank in a virtual machine of its own, which shares
+                     the job's aperture with the others; DRIVER is uml (User-Mode
+                     Linux, the default) or qemu, or a list that the ranks take
+                     in turn, in which host is no machine: --vm=uml,qemu,host
   --network          join the ranks' virtual machines by a network of their own;
                      VIADUCT_NETWORK_ADDRESSES lists the ranks' addresses
   --bind core|none   core (default): a processor for each rank if there are enough

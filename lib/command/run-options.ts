@@ -1,4 +1,5 @@
 /** The options of `viaduct run`. */
+import type { RankDriver } from '../cluster/index.js';
 import type { JobOptions } from '../job/index.js';
 import { parseCommandLine } from './command-line.js';
 import { UsageError } from './usage-error.js';
@@ -21,8 +22,8 @@ type OptionValue = string | boolean | undefined;
 /** What the user asked for. */
 export interface RunOptions {
   readonly job: Pick<JobOptions, 'command' | 'args' | 'size' | 'bind' | 'label' | 'timeoutMs'>;
-  /** The driver of the ranks' virtual machines; undefined runs them on this host. */
-  readonly vm: 'uml' | undefined;
+  /** The drivers of the ranks' virtual machines, in turn; undefined runs all ranks on this host. */
+  readonly vm: readonly RankDriver[] | undefined;
   readonly network: boolean;
 }
 
@@ -48,9 +49,13 @@ function parseTimeout(value: OptionValue): { timeoutMs?: number } {
   return { timeoutMs };
 }
 
-function parseVm(value: OptionValue): 'uml' | undefined {
-  if (value === undefined || value === 'uml') return value;
-  throw wrong('--vm', 'uml', value);
+const isRankDriver = (name: string): name is RankDriver => ['uml', 'qemu', 'host'].includes(name);
+
+function parseVm(value: OptionValue): RankDriver[] | undefined {
+  if (value === undefined) return undefined;
+  const names = String(value).split(',');
+  if (names.every(isRankDriver)) return names;
+  throw wrong('--vm', 'uml, qemu, or a list such as uml,qemu,host', value);
 }
 
 /**

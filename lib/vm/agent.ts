@@ -1,4 +1,5 @@
 /** The host's side of the control channel: matches what the guest agent says with what was asked. */
+import { randomInt } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 
 import { Deferred } from './deferred.js';
@@ -12,6 +13,7 @@ import {
   FrameError,
   FRAME,
   type FrameType,
+  INITIAL_WINDOW_BYTES,
   MAX_PAYLOAD_BYTES,
   parseHello,
   PayloadReader,
@@ -19,6 +21,7 @@ import {
   PROTOCOL_VERSION,
   type AgentHello,
   type Frame,
+  type RunningCommand,
 } from './protocol.js';
 
 /** What a command is, for the agent. */
@@ -36,6 +39,10 @@ export interface AgentOptions {
   readonly vm: string;
   /** An agent that says nothing for that long, asked repeatedly, is lost. */
   readonly silenceTimeoutMs: number;
+  /** How much the channel holds that the agent has not read. */
+  readonly lineWindowBytes: number;
+  /** The agent runs already, for a former host of the machine: this one takes over when it resumes. */
+  readonly takesOver?: boolean;
   /** The agent is lost: it is silent, or speaks what no agent speaks. */
   readonly onLost: (code: string, message: string, cause?: unknown) => void;
 }
@@ -48,6 +55,9 @@ interface Receiver {
 }
 
 const PINGS_UNTIL_SILENT = 10;
+const NOTHING = Buffer.alloc(0);
+/** The agent's own program in the guest's first file system, which also packs and unpacks files. */
+export const AGENT_PROGRAM = '/init';
 /** Where the agent mounts the host's file system. */
 export const HOST_ROOT = '/host';
 
@@ -58,23 +68,62 @@ export class AgentClient {
   readonly #channel: Duplex;
   readonly #line: LineWriter;
   readonly #options: AgentOptions;
-  readonly #decoder = new FrameDecoder();
+  readonly #decoder: FrameDecoder;
+  readonly #session: number;
   readonly #greeting = new Deferred<AgentHello>();
   readonly #receivers = new Map<number, Receiver>();
   #greeted = false;
   #lastStream = 0;
   #lost: VmError | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
+  #resting = false;
+  #isSilenceFine = false;
   #unansweredPings = 0;
+  /** What waits for `wake`. */
+  readonly #delayed: Buffer[] = [];
 
   constructor(channel: Duplex, options: AgentOptions) {
     this.#channel = channel;
-    this.#line = new LineWriter((bytes) => channel.write(bytes));
+    this.#line = new LineWriter(options.lineWindowBytes, (bytes) => channel.write(bytes));
     this.#options = options;
+    this.#session = randomInt(1, 2 ** 32);
+    this.#decoder = new FrameDecoder(options.takesOver === true ? this.#session : undefined);
     this.ready = this.#greeting.promise;
     channel.on('data', (bytes: Buffer) => this.#take(bytes));
     // The machine's end is what counts, and its guard tells that.
     channel.on('error', () => {});
+  }
+
+  /** Commands that a former host of the machine started, by their streams; known once `ready` has resolved. */
+  readonly adopted: GuestProcess[] = [];
+
+  /** Greets an agent that greeted a former host; nothing else is sent before it answers. */
+  takeOver(): void {
+    // Around the line's window, which begins with the answer.
+    this.#channel.write(this.#greetingOfHost());
+  }
+
+  /**
+   * Resolves when the agent has read all that was sent; nothing more is on its way to it, and silence is no sign of
+   * anything, until `wake`.
+   */
+  async rest(): Promise<void> {
+    if (this.#lost !== undefined) throw this.#lost;
+    const answer = new Deferred<void>();
+    const stream = this.#nextStream();
+    this.#receivers.set(stream, { receive: () => (answer.resolve(), true), fail: answer.reject });
+    this.#send(FRAME.ping, stream, NOTHING);
+    this.#resting = true;
+    await answer.promise;
+    this.#isSilenceFine = true;
+  }
+
+  /** What was said meanwhile is sent. */
+  wake(): void {
+    this.#resting = false;
+    this.#isSilenceFine = false;
+    this.#unansweredPings = 0;
+    for (const frame of this.#delayed.splice(0)) this.#line.write(frame);
   }
 
   /** Starts a command; never throws, its failure is in the result's promises. */
@@ -158,7 +207,10 @@ export class AgentClient {
   }
 
   #send(type: FrameType, stream: number, payload: Uint8Array): void {
-    if (this.#lost === undefined) this.#line.write(encodeFrame(type, stream, payload));
+    if (this.#lost !== undefined) return;
+    const frame = encodeFrame(type, stream, payload);
+    if (this.#resting) this.#delayed.push(frame);
+    else this.#line.write(frame);
   }
 
   #take(bytes: Buffer): void {
@@ -199,15 +251,36 @@ export class AgentClient {
       );
     }
     this.#greeted = true;
-    this.#send(FRAME.hello, 0, encodeHello(this.#options.vm));
+    if (this.#options.takesOver === true) this.#adopt(hello.commands);
+    else this.#line.write(this.#greetingOfHost());
     const intervalMs = Math.ceil(this.#options.silenceTimeoutMs / PINGS_UNTIL_SILENT);
     this.#heartbeat = setInterval(() => this.#ping(), intervalMs).unref();
     this.#greeting.resolve(hello);
   }
 
+  #greetingOfHost(): Buffer {
+    return encodeFrame(FRAME.hello, this.#session, encodeHello(this.#options.vm));
+  }
+
+  #adopt(commands: readonly RunningCommand[]): void {
+    for (const command of commands) {
+      if (command.pendingInputBytes > INITIAL_WINDOW_BYTES || this.#receivers.has(command.stream)) {
+        throw new FrameError('it lists a command that can’t be');
+      }
+      this.#lastStream = Math.max(this.#lastStream, command.stream);
+      const { stream, pid } = command;
+      const send = (type: FrameType, payload: Uint8Array): void =>
+        this.#send(type, stream, payload);
+      const guestProcess = new GuestProcess(this.#options.vm, `process ${pid}`, send, {}, command);
+      this.#receivers.set(stream, guestProcess);
+      this.adopted.push(guestProcess);
+    }
+  }
+
   // Turns of this process's event loop are counted, not time: a process that was itself suspended, or busy, can't
   // tell how long the agent was silent.
   #ping(): void {
+    if (this.#isSilenceFine) return;
     if (this.#unansweredPings >= PINGS_UNTIL_SILENT) {
       const { silenceTimeoutMs } = this.#options;
       this.#options.onLost(
@@ -218,6 +291,7 @@ export class AgentClient {
       return;
     }
     this.#unansweredPings += 1;
-    this.#send(FRAME.ping, 0, Buffer.alloc(0));
+    // While it is to rest, one ping has been sent already.
+    if (!this.#resting) this.#send(FRAME.ping, 0, NOTHING);
   }
 }

@@ -15,7 +15,11 @@ export interface VmErrorDetails extends ErrorDetails {
  * up), `ERR_VM_ENDED` (ended while it was needed, or before), `ERR_VM_STATE` (not possible in this state),
  * `ERR_VM_SILENT` (the agent answers no more), `ERR_VM_PROTOCOL` (the agent says what no agent says),
  * `ERR_VM_EXEC` (a command could not be started), `ERR_VM_EXEC_TIMEOUT`, `ERR_VM_OUTPUT` (more output than allowed),
- * `ERR_VM_NETWORK` (an interface could not be set up), `ERR_VM_LINK` (a link could not be made).
+ * `ERR_VM_NETWORK` (an interface could not be set up), `ERR_VM_LINK` (a link could not be made), `ERR_VM_UNSUPPORTED`
+ * (this machine or its driver can't), `ERR_VM_COPY` (files could not be copied), `ERR_VM_MONITOR` (QEMU refuses),
+ * `ERR_VM_STATE_FILE` (a snapshot can't be read or made), `ERR_VM_MIGRATION`, `ERR_VM_MIGRATED` (it runs elsewhere now),
+ * `ERR_VM_KERNEL` (a guest's kernel can't be used), `ERR_VM_CACHE` (it can't be kept), `ERR_VM_TOOL` (a program of the
+ * host failed or is missing).
  */
 export class VmError extends ViaductError {
   /** The machine's name, where the error is about one. */

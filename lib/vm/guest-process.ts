@@ -12,6 +12,7 @@ import {
   PayloadReader,
   PayloadWriter,
   type Frame,
+  type RunningCommand,
 } from './protocol.js';
 
 /** How a command ended: one of the two is null, as in Node's `exit` event. */
@@ -86,9 +87,11 @@ class GuestInput extends Writable {
   #windowBytes = INITIAL_WINDOW_BYTES;
   #waiting: (() => void) | undefined;
 
-  constructor(send: SendFrame) {
+  /** @param pendingBytes what of the window is already taken */
+  constructor(send: SendFrame, pendingBytes: number) {
     super({ highWaterMark: MAX_CHUNK_BYTES });
     this.#send = send;
+    this.#windowBytes = INITIAL_WINDOW_BYTES - pendingBytes;
   }
 
   grant(byteLength: number): void {
@@ -181,18 +184,28 @@ export class GuestProcess {
   #ended = false;
   #release = (): void => {};
 
-  /** @internal Of this layer only: the agent client has sent, or will send, the request on the same stream. */
-  constructor(vm: string, command: string, send: SendFrame, options: SpawnOptions) {
+  /**
+   * @internal Of this layer only: the agent client has sent, or will send, the request on the same stream; or a former host
+   * did, and `running` says what the agent has of it.
+   */
+  constructor(
+    vm: string,
+    command: string,
+    send: SendFrame,
+    options: SpawnOptions,
+    running?: RunningCommand,
+  ) {
     this.#vm = vm;
     this.#command = command;
     this.#send = (type, payload) => {
       if (!this.#ended) send(type, payload);
     };
-    this.stdin = this.#input = new GuestInput(this.#send);
+    this.stdin = this.#input = new GuestInput(this.#send, running?.pendingInputBytes ?? 0);
     this.stdout = this.#output = new GuestOutput(this.#granting(FRAME.output));
     this.stderr = this.#error = new GuestOutput(this.#granting(FRAME.error));
     this.started = this.#start.promise;
     this.exited = this.#exit.promise;
+    if (running !== undefined) this.#start.resolve(running.pid);
     this.#limit(options);
   }
 
@@ -295,7 +308,7 @@ export class GuestProcess {
     const [name = `errno ${errno}`] =
       Object.entries(constants.errno).find(([, number]) => number === errno) ?? [];
     const remedies: Readonly<Record<string, string>> = {
-      exec: 'it runs in the host’s file system: check that the host has the program, in PATH or at that path',
+      exec: 'the guest has the host’s files, or only the `programs` it was booted with: check that this is there, in PATH or at that path',
       chdir: 'its cwd must be a directory that the host has; /dev and /proc are the guest’s own',
       fork: 'the guest has no memory or process left: give it more memoryBytes',
     };

@@ -1,5 +1,5 @@
 /**
- * Virtual machines: boot, run commands, stop. Sizes are in bytes, times in milliseconds.
+ * Virtual machines: boot, run commands, copy files, move, stop. Sizes are in bytes, times in milliseconds.
  *
  * What goes wrong with a machine is a `VmError`, which names it and quotes the end of its console.
  *
@@ -8,14 +8,17 @@
 export { VmError, type VmErrorDetails } from './errors.js';
 export {
   VirtualMachine,
-  type BootOptions,
   type BootPhases,
   type ExecOptions,
   type ExecResult,
-  type GuestMemory,
+  type RestoreOptions,
   type VmEvents,
   type VmExit,
 } from './virtual-machine.js';
+export type { BootOptions } from './boot-options.js';
+export type { CopyOptions } from './copy.js';
+export type { SaveResult, VmDevice } from './drivers/driver.js';
+export type { GuestMemory, VmStatistics } from './statistics.js';
 export { GuestProcess, type GuestExit, type SpawnOptions } from './guest-process.js';
 export { VirtualLink, type LinkEnd } from './link.js';
-export type { VmState } from './states.js';
+export type { DriverName, VmState } from './states.js';

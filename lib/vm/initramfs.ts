@@ -1,20 +1,32 @@
-/** The file system that a guest starts from: the agent as /init, in a cpio archive, and nothing else. */
-import { constants, closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { randomUUID } from 'node:crypto';
+/** The file system that a guest starts from, a cpio archive: the agent as /init, and what this guest needs. */
+import { readFileSync } from 'node:fs';
 
 import { builtExecutable } from '../addon/index.js';
 import { VmError } from './errors.js';
+import type { KernelModule } from './kernel/modules.js';
+import { openUnnamed } from './unnamed-file.js';
 
-/** A regular file of the archive. */
-export interface ArchiveFile {
+/** A member of the archive; its folders come before it. */
+export interface ArchiveMember {
   readonly name: string;
+  /** Type and permissions as in st_mode of stat(2). */
   readonly mode: number;
-  readonly data: Uint8Array;
+  /** A symbolic link's is its target. */
+  readonly data?: Uint8Array;
 }
 
-const REGULAR_FILE = 0o100000;
+export const REGULAR_FILE = 0o100000;
+export const DIRECTORY = 0o040000;
+export const SYMBOLIC_LINK = 0o120000;
+
+/** What a guest starts from, besides the agent. */
+export interface InitramfsContent {
+  /** In the order of loading. */
+  readonly modules?: readonly KernelModule[];
+  readonly members?: readonly ArchiveMember[];
+}
+
+const NOTHING = Buffer.alloc(0);
 
 /** One member in the format that cpio calls newc: a header of 8-digit hexadecimal fields, name, data. */
 function encodeMember(inode: number, mode: number, name: string, data: Uint8Array): Buffer {
@@ -30,12 +42,12 @@ function padding(byteLength: number): Buffer {
   return Buffer.alloc(-byteLength & 3);
 }
 
-/** A cpio archive of the files, as Linux unpacks it; see Documentation/driver-api/early-userspace/buffer-format.rst. */
-export function encodeArchive(files: readonly ArchiveFile[]): Buffer {
-  const members = files.map(({ name, mode, data }, index) =>
-    encodeMember(index + 1, REGULAR_FILE | mode, name, data),
+/** A cpio archive, as Linux unpacks it; see Documentation/driver-api/early-userspace/buffer-format.rst. */
+export function encodeArchive(members: readonly ArchiveMember[]): Buffer {
+  const encoded = members.map(({ name, mode, data = NOTHING }, index) =>
+    encodeMember(index + 1, mode, name, data),
   );
-  return Buffer.concat([...members, encodeMember(0, 0, 'TRAILER!!!', Buffer.alloc(0))]);
+  return Buffer.concat([...encoded, encodeMember(0, 0, 'TRAILER!!!', NOTHING)]);
 }
 
 /**
@@ -44,52 +56,30 @@ export function encodeArchive(files: readonly ArchiveFile[]): Buffer {
  *
  * @throws VmError `ERR_VM_BOOT` when the agent is not built or the file can't be written.
  */
-export function openInitramfs(): number {
+export function openInitramfs(content: InitramfsContent = {}): number {
+  const { modules = [], members = [] } = content;
+  const archive = encodeArchive([
+    { name: 'init', mode: REGULAR_FILE | 0o755, data: readAgent() },
+    ...(modules.length === 0 ? [] : [{ name: 'modules', mode: DIRECTORY | 0o755 }]),
+    ...modules.map(({ name, data }, index) => ({
+      name: `modules/${String(index).padStart(3, '0')}-${name}.ko`,
+      mode: REGULAR_FILE | 0o644,
+      data,
+    })),
+    ...members,
+  ]);
+  return openUnnamed(archive, 'the initramfs');
+}
+
+function readAgent(): Buffer {
   const agent = builtExecutable('viaduct-agent');
-  let data: Buffer;
   try {
-    data = readFileSync(agent);
+    return readFileSync(agent);
   } catch (cause) {
     throw new VmError(
       'ERR_VM_BOOT',
       `the guest agent ${agent} can't be read; build it with \`npm rebuild viaduct\``,
       { operands: { agent }, cause },
     );
-  }
-  const archive = encodeArchive([{ name: 'init', mode: 0o755, data }]);
-  try {
-    return openUnnamed(archive);
-  } catch (cause) {
-    throw new VmError(
-      'ERR_VM_BOOT',
-      `the initramfs (${archive.byteLength} bytes) can't be written below ${tmpdir()}; ` +
-        'make room there or name another directory in TMPDIR',
-      { operands: { directory: tmpdir() }, cause },
-    );
-  }
-}
-
-function openUnnamed(data: Buffer): number {
-  const descriptor = openTemporary();
-  try {
-    for (let at = 0; at < data.byteLength;) at += writeSync(descriptor, data, at);
-  } catch (error) {
-    closeSync(descriptor);
-    throw error;
-  }
-  return descriptor;
-}
-
-function openTemporary(): number {
-  // O_TMPFILE of <fcntl.h>, which Node.js doesn't name: this bit and O_DIRECTORY.
-  const unnamed = 0o20000000 | constants.O_DIRECTORY;
-  try {
-    return openSync(tmpdir(), unnamed | constants.O_RDWR, 0o600);
-  } catch {
-    // Some file systems have no unnamed files: the name lives for a moment.
-    const path = join(tmpdir(), `viaduct-initramfs-${randomUUID()}`);
-    const descriptor = openSync(path, 'wx+', 0o600);
-    rmSync(path);
-    return descriptor;
   }
 }

@@ -1,12 +1,14 @@
 /** Writes to a line whose far end loses what it can't hold: no more on its way than the window. */
-import { FrameError, LINE_WINDOW_BYTES } from './protocol.js';
+import { FrameError } from './protocol.js';
 
 export class LineWriter {
+  readonly #windowBytes: number;
   readonly #write: (bytes: Buffer) => void;
   readonly #waiting: Buffer[] = [];
   #unreadBytes = 0;
 
-  constructor(write: (bytes: Buffer) => void) {
+  constructor(windowBytes: number, write: (bytes: Buffer) => void) {
+    this.#windowBytes = windowBytes;
     this.#write = write;
   }
 
@@ -26,7 +28,7 @@ export class LineWriter {
   #pump(): void {
     for (;;) {
       const [first] = this.#waiting;
-      const roomBytes = LINE_WINDOW_BYTES - this.#unreadBytes;
+      const roomBytes = this.#windowBytes - this.#unreadBytes;
       if (first === undefined || roomBytes === 0) return;
       const now = first.subarray(0, roomBytes);
       const later = first.subarray(roomBytes);

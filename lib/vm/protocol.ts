@@ -3,7 +3,7 @@
  * The other side is native/guest/frame.h, which says what each type carries.
  */
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 export const HEADER_BYTES = 12;
 export const MAX_PAYLOAD_BYTES = 1 << 20;
 /** How much of one standard stream may be on its way before the receiver grants more. */
@@ -66,13 +66,28 @@ function isFrameType(type: number): type is FrameType {
 
 /** Takes bytes in pieces of any size and gives frames. */
 export class FrameDecoder {
+  readonly #start: Buffer | undefined;
+  #started: boolean;
   #pieces: Buffer[] = [];
   #byteLength = 0;
+
+  /**
+   * @param session the stream of a greeting: all before it was meant for a former host of the machine, and may begin
+   * and end amid a frame. By default the first byte begins a frame.
+   */
+  constructor(session?: number) {
+    this.#started = session === undefined;
+    if (session !== undefined) {
+      this.#start = encodeFrame(FRAME.hello, session, Buffer.alloc(0)).subarray(0, 8);
+    }
+  }
 
   /** @throws FrameError after which the position of the next frame is unknown. */
   *decode(piece: Buffer): Generator<Frame> {
     this.#pieces.push(piece);
     this.#byteLength += piece.byteLength;
+    if (!this.#started) this.#findStart();
+    if (!this.#started) return;
     while (this.#byteLength >= HEADER_BYTES) {
       const header = this.#first(HEADER_BYTES);
       const type = header.readUInt8(2);
@@ -96,6 +111,16 @@ export class FrameDecoder {
         payload: bytes.subarray(HEADER_BYTES, HEADER_BYTES + length),
       };
     }
+  }
+
+  #findStart(): void {
+    if (this.#start === undefined) return;
+    const bytes = this.#first(this.#byteLength);
+    const at = bytes.indexOf(this.#start);
+    this.#started = at >= 0;
+    // What may be the beginning of it stays.
+    const passed = this.#started ? at : Math.max(0, bytes.byteLength - this.#start.byteLength + 1);
+    this.#drop(passed);
   }
 
   /** The first piece, which has at least so many bytes afterwards. */
@@ -196,14 +221,28 @@ export interface AgentHello {
   readonly version: number;
   /** Release of the guest's kernel; empty if the agent has another version of the protocol. */
   readonly kernel: string;
+  /** What a former host of the machine started and what still runs. */
+  readonly commands: readonly RunningCommand[];
+}
+
+export interface RunningCommand {
+  readonly stream: number;
+  readonly pid: number;
+  /** How much of its input the agent holds. */
+  readonly pendingInputBytes: number;
 }
 
 export function parseHello(payload: Buffer): AgentHello {
   const reader = new PayloadReader(payload);
   if (reader.text() !== HELLO_MAGIC) throw new FrameError('the greeting is not an agent’s');
   const version = reader.u32();
-  if (version !== PROTOCOL_VERSION) return { version, kernel: '' };
+  if (version !== PROTOCOL_VERSION) return { version, kernel: '', commands: [] };
   const kernel = reader.text();
+  const commands: RunningCommand[] = [];
+  // The count is not trusted: a payload that is too short ends the loop.
+  for (let left = reader.u32(); left > 0; left -= 1) {
+    commands.push({ stream: reader.u32(), pid: reader.u32(), pendingInputBytes: reader.u32() });
+  }
   reader.end();
-  return { version, kernel };
+  return { version, kernel, commands };
 }

@@ -1,107 +1,50 @@
-/** A virtual machine from boot to end: its states, its commands, its errors. */
+/** What is done with a virtual machine: boot, commands, files, memory, state, end. */
 import { EventEmitter } from 'node:events';
+import { closeSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 
-import { AgentClient, HOST_ROOT } from './agent.js';
-import { ConsoleLog } from './console-log.js';
-import { Deferred } from './deferred.js';
-import type { Driver, MachineRequest, StartedMachine } from './drivers/driver.js';
+import { AGENT_PROGRAM, HOST_ROOT } from './agent.js';
+import { checkOptions, type BootOptions } from './boot-options.js';
+import { copyIn, copyOut, type CopyOptions } from './copy.js';
+import type {
+  Driver,
+  MachineRequest,
+  Monitor,
+  SaveResult,
+  StartedMachine,
+} from './drivers/driver.js';
+import { qemu } from './drivers/qemu.js';
 import { uml } from './drivers/uml.js';
 import { VmError } from './errors.js';
 import { collect, type ExecOptions, type ExecResult } from './exec.js';
 import type { GuestProcess, SpawnOptions } from './guest-process.js';
-import type { LinkEnd } from './link.js';
+import { Machine, type BootPhases, type VmEvents, type VmExit } from './machine.js';
+import { openSnapshot, readState, type MachineState } from './machine-state.js';
+import { receiveMachine } from './migration.js';
+import { migrate, snapshot } from './moving.js';
 import { parseAddress } from './network-address.js';
 import { FRAME, PayloadReader, PayloadWriter } from './protocol.js';
-import { assertStep, isLegal, type VmAction, type VmState } from './states.js';
+import { assertAble, type DriverName, type VmState } from './states.js';
+import { measureTree, type GuestMemory, type VmStatistics } from './statistics.js';
 
 export type { ExecOptions, ExecResult } from './exec.js';
+export type { BootPhases, VmEvents, VmExit } from './machine.js';
 
-/** What a machine is to be. */
-export interface BootOptions {
-  /** `'uml'` is User-Mode Linux (Debian package user-mode-linux), the only driver so far and the default. */
-  readonly driver?: 'uml';
-  /** Its name in errors and its host name: letters, digits, `-` and `.`; `vm1`, `vm2`, … by default. */
-  readonly name?: string;
-  /** 256 MiB by default, which is enough for Node.js; at least 32 MiB. */
-  readonly memoryBytes?: number;
-  /** The path by which another process opens an aperture (`aperture.path`); the guest has it as /dev/mmapper. */
-  readonly aperture?: string;
-  /** The machine's end of a `VirtualLink`. */
-  readonly network?: LinkEnd;
-  /** IPv4 address and prefix length of that end, such as `10.86.0.1/24`. */
-  readonly address?: string;
-  /** The processor of the host that the whole machine runs on; any by default. */
-  readonly cpu?: number;
-  /** Gets a copy of the console's text. */
-  readonly console?: NodeJS.WritableStream;
-  /** How long booting may take; 60 s by default. */
-  readonly timeoutMs?: number;
-  /** Aborts booting. */
-  readonly signal?: AbortSignal;
-  /** An agent that doesn't answer for that long is lost and the machine killed; 30 s by default. */
-  readonly silenceTimeoutMs?: number;
-}
+/** What may differ between a machine and the one that takes up its state. */
+export type RestoreOptions = Omit<
+  BootOptions,
+  | 'memoryBytes'
+  | 'vcpus'
+  | 'machineType'
+  | 'accelerator'
+  | 'programs'
+  | 'aperture'
+  | 'devices'
+  | 'address'
+  | 'modules'
+>;
 
-/** When what had happened, in milliseconds since the machine's program was started. */
-export interface BootPhases {
-  /** The kernel's first line on the console. */
-  readonly kernelMs: number;
-  /** The agent's greeting: commands can run. */
-  readonly agentMs: number;
-}
-
-/** Why a machine is being ended; its error is made when its console is complete. */
-interface Ending {
-  readonly code: string;
-  readonly message: string;
-  readonly cause?: unknown;
-}
-
-/** How a machine ended. */
-export interface VmExit {
-  /** Exit status of the machine's program; null if a signal ended it. */
-  readonly exitCode: number | null;
-  /** The signal that ended the machine's program; null if it ended by itself. */
-  readonly signal: NodeJS.Signals | null;
-  /** Why, if nobody asked for it. */
-  readonly error: VmError | undefined;
-}
-
-/** The events of a machine, with their arguments. */
-export interface VmEvents {
-  /** The guest's kernel gave up; its reason. The machine ends. */
-  panic: [reason: string];
-  /** The machine has ended and all that it consisted of is gone. */
-  exit: [exit: VmExit];
-}
-
-/** Memory of a guest as its kernel sees it. */
-export interface GuestMemory {
-  /** MemTotal of proc(5): what the kernel has to give. */
-  readonly totalBytes: number;
-  /** MemFree: what is used for nothing. */
-  readonly freeBytes: number;
-  /** MemAvailable: what could be given to programs without swapping. */
-  readonly availableBytes: number;
-}
-
-const drivers: Readonly<Record<string, Driver>> = { uml };
-
-/** The guard's signal for "kill all at once", native/guard/supervisor.h. */
-const GUARD_KILL_SIGNAL = 40;
-const DEFAULT_BOOT_TIMEOUT_MS = 60_000;
-const DEFAULT_SILENCE_TIMEOUT_MS = 30_000;
-const DEFAULT_MEMORY_BYTES = 256 * 2 ** 20;
-const MIN_MEMORY_BYTES = 32 * 2 ** 20;
-const DEFAULT_GRACE_MS = 5_000;
-/** What powering off takes beyond the grace that processes have, before the machine is killed. */
-const POWER_OFF_MS = 5_000;
-/** A panicking kernel writes its reason first and then where it was. */
-const PANIC_REPORT_MS = 500;
-const PANIC = /Kernel panic - not syncing: (.*)/;
-
-let machineCount = 0;
+const drivers: Readonly<Record<DriverName, Driver>> = { uml, qemu };
 
 /**
  * A virtual machine. It dies with this process, however that ends.
@@ -122,95 +65,159 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
    * Boots a machine; resolves when commands can run.
    *
    * @throws VmError `ERR_VM_DRIVER`, `ERR_VM_ARGUMENT`, `ERR_VM_BOOT`, `ERR_VM_BOOT_TIMEOUT`, `ERR_VM_PANIC`,
-   * `ERR_VM_PROTOCOL`, `ERR_VM_NETWORK`, or the signal's reason. Nothing is left running then.
+   * `ERR_VM_PROTOCOL`, `ERR_VM_NETWORK`, with driver qemu `ERR_VM_KERNEL`, `ERR_VM_CACHE`, `ERR_VM_TOOL`; or the
+   * signal's reason. Nothing is left running then.
    */
   static async boot(options: BootOptions = {}): Promise<VirtualMachine> {
     options.signal?.throwIfAborted();
-    const { driver, request } = check(options);
-    const vm = new VirtualMachine(driver, request, options);
+    const { driverName, request } = checkOptions(options, 'VirtualMachine.boot');
+    const driver = drivers[driverName];
+    const start = await driver.prepare(request, options.signal);
+    const vm = new VirtualMachine(driver, request, start(), options);
     await vm.#boot(options);
     return vm;
   }
 
-  /** Its name in errors, and its host name. */
-  readonly name: string;
-  /** What runs it: `uml`. */
-  readonly driver: string;
-  readonly #driver: Driver;
-  readonly #machine: StartedMachine;
-  readonly #agent: AgentClient;
-  readonly #log: ConsoleLog;
-  readonly #startedAt = performance.now();
-  readonly #end = new Deferred<VmExit>();
-  #state: VmState = 'booting';
-  /** Known before the end if it was not asked for. */
-  #ending: Ending | undefined;
-  #error: VmError | undefined;
-  #wanted = false;
-  #kernelMs: number | undefined;
-  #bootPhases: BootPhases = { kernelMs: 0, agentMs: 0 };
-  #kernel = '';
-
-  private constructor(driver: Driver, request: MachineRequest, options: BootOptions) {
-    super();
-    this.name = request.name;
-    this.driver = driver.name;
-    this.#driver = driver;
-    this.#log = new ConsoleLog((line) => this.#readConsole(line));
-    this.#machine = driver.start(request);
-    this.#agent = new AgentClient(this.#machine.control, {
-      vm: this.name,
-      silenceTimeoutMs: options.silenceTimeoutMs ?? DEFAULT_SILENCE_TIMEOUT_MS,
-      onLost: (code, message, cause) => this.#abandon({ code, message, cause }),
-    });
-    for (const stream of this.#machine.consoles) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        this.#log.append(text);
-        options.console?.write(text);
-      });
+  /**
+   * A machine that goes on where a snapshot was taken, under the name that it had unless another is given. Commands
+   * that ran then run on, and are in `processes`.
+   *
+   * @param options of a boot; what decides whether the state fits comes from the snapshot
+   * @throws VmError `ERR_VM_STATE_FILE` (not a snapshot, or broken), and what `boot` throws
+   */
+  static async restore(path: string, options: RestoreOptions = {}): Promise<VirtualMachine> {
+    options.signal?.throwIfAborted();
+    const call = 'VirtualMachine.restore';
+    assertAble(options.driver ?? 'qemu', 'restore', call);
+    const descriptor = openSnapshot(path, 'r', call);
+    try {
+      return await VirtualMachine.#takeUp(
+        readState(descriptor, path, call),
+        descriptor,
+        options,
+        call,
+      );
+    } finally {
+      closeSync(descriptor);
     }
-    const { guard } = this.#machine;
-    let spawnError: Error | undefined;
-    guard.once('error', (error) => {
-      spawnError = error;
-      if (guard.pid === undefined) this.#finish(null, null, spawnError);
-    });
-    guard.once('close', (exitCode, signal) => this.#finish(exitCode, signal, spawnError));
+  }
+
+  /**
+   * Waits for a machine that migrates to the Unix socket `path`, which is made for it, and resolves when it runs here.
+   *
+   * @throws VmError `ERR_VM_MIGRATION`, and what `restore` throws
+   */
+  static async receive(path: string, options: RestoreOptions = {}): Promise<VirtualMachine> {
+    options.signal?.throwIfAborted();
+    assertAble(options.driver ?? 'qemu', 'migrate', 'VirtualMachine.receive');
+    return receiveMachine(path, options, (state, descriptor, onStarted) =>
+      VirtualMachine.#takeUp(state, descriptor, options, 'VirtualMachine.receive', onStarted),
+    );
+  }
+
+  static async #takeUp(
+    state: MachineState,
+    descriptor: number,
+    options: RestoreOptions,
+    call: string,
+    onStarted = (): void => {},
+  ): Promise<VirtualMachine> {
+    const { name, memoryBytes, vcpus, machineType, accelerator } = state;
+    if (state.network !== (options.network !== undefined)) {
+      throw new VmError(
+        'ERR_VM_ARGUMENT',
+        `${call}: network must be ${state.network ? 'given: the machine has one' : 'left out: the machine has none'}`,
+        { call, operands: { network: state.network } },
+      );
+    }
+    const wanted = {
+      programs: [],
+      ...options,
+      driver: 'qemu',
+      memoryBytes,
+      vcpus,
+      machineType,
+    } as const;
+    const { request } = checkOptions({ name, ...wanted, accelerator }, call);
+    const start = await qemu.prepare({ ...request, stateDescriptor: descriptor }, options.signal);
+    const machine = start();
+    const vm = new VirtualMachine(
+      qemu,
+      { ...request, stateDescriptor: descriptor },
+      machine,
+      options,
+    );
+    onStarted();
+    await vm.#boot(options);
+    return vm;
+  }
+
+  readonly #machine: Machine;
+  #pausing: Promise<void> | undefined;
+
+  private constructor(
+    driver: Driver,
+    request: MachineRequest,
+    started: StartedMachine,
+    options: BootOptions,
+  ) {
+    super();
+    this.#machine = new Machine(driver, request, started, options, this);
+  }
+
+  /** Its name in errors, and its host name. */
+  get name(): string {
+    return this.#machine.name;
+  }
+
+  /** What runs it. */
+  get driver(): DriverName {
+    return this.#machine.driver.name;
   }
 
   /** Where it is between boot and end. */
   get state(): VmState {
-    return this.#state;
+    return this.#machine.state;
   }
 
   /** Resolves when the machine has ended, however. */
   get ended(): Promise<VmExit> {
-    return this.#end.promise;
+    return this.#machine.ended;
   }
 
   /** The last 256 Ki characters of the console. */
   get consoleText(): string {
-    return this.#log.text;
+    return this.#machine.consoleText;
   }
 
   /** How long its start took. Both times are 0 until it has booted. */
   get bootPhases(): BootPhases {
-    return this.#bootPhases;
+    return this.#machine.bootPhases;
   }
 
   /** Release of the guest's kernel. */
   get kernel(): string {
-    return this.#kernel;
+    return this.#machine.kernel;
   }
 
   /** Process number of the machine's guard on the host: killing it ends the machine. */
   get guardPid(): number {
-    return this.#machine.guard.pid ?? 0;
+    return this.#machine.started.guard.pid ?? 0;
+  }
+
+  /** What runs the guest's code: `'kvm'`, or `'tcg'`, which is QEMU's emulation; `'none'` with driver uml. */
+  get accelerator(): StartedMachine['accelerator'] {
+    return this.#machine.started.accelerator;
+  }
+
+  /** Where the guest opens its aperture: what `VIADUCT_APERTURE` is for a program there. */
+  get apertureDoor(): string {
+    return this.#machine.driver.apertureDoor;
   }
 
   /** The guest's name for its end of a link. */
   get networkInterface(): string {
-    return this.#driver.networkInterface;
+    return this.#machine.driver.networkInterface;
   }
 
   /**
@@ -219,7 +226,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
    * @throws VmError `ERR_VM_STATE` or `ERR_VM_ENDED` unless the machine is running, `ERR_VM_ARGUMENT`
    */
   spawn(command: string, args: readonly string[] = [], options: SpawnOptions = {}): GuestProcess {
-    this.#assertLegal('exec', 'vm.spawn');
+    this.#machine.assertLegal('exec', 'vm.spawn');
     const { cwd = '/' } = options;
     if (!isAbsolute(cwd)) throw this.#argumentError('vm.spawn', 'cwd', cwd, 'an absolute path');
     const texts = [command, ...args, cwd, ...Object.entries(options.env ?? {}).flat()];
@@ -228,9 +235,9 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
       throw this.#argumentError('vm.spawn', 'a text', JSON.stringify(broken), 'without NUL');
     }
     const environment = { PATH: process.env['PATH'], HOME: '/tmp', ...options.env };
-    return this.#agent.spawn(
+    return this.#machine.agent.spawn(
       {
-        root: HOST_ROOT,
+        root: this.#root,
         cwd,
         command: [command, ...args],
         environment: Object.entries(environment).flatMap(([name, value]) =>
@@ -265,13 +272,13 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     address: string,
     { interface: name = this.networkInterface, mtu = 0 }: { interface?: string; mtu?: number } = {},
   ): Promise<void> {
-    this.#assertLegal('configure the network', 'vm.configureNetwork');
+    this.#machine.assertLegal('configure the network', 'vm.configureNetwork');
     const parsed = parseAddress(address);
     if (parsed === undefined) {
       throw this.#argumentError('vm.configureNetwork', 'address', address, 'like 10.86.0.1/24');
     }
     const payload = new PayloadWriter().text(name).u32(parsed.address).u32(parsed.prefixLength);
-    await this.#agent.request(
+    await this.#machine.agent.request(
       FRAME.network,
       payload.u32(mtu).bytes(),
       FRAME.done,
@@ -291,8 +298,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
    * @throws VmError `ERR_VM_STATE`, `ERR_VM_ENDED`
    */
   async memory(): Promise<GuestMemory> {
-    this.#assertLegal('read its memory', 'vm.memory');
-    const payload = await this.#agent.request(
+    this.#machine.assertLegal('read its memory', 'vm.memory');
+    const payload = await this.#machine.agent.request(
       FRAME.memory,
       Buffer.alloc(0),
       FRAME.memory,
@@ -307,29 +314,123 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
   }
 
   /**
+   * What the machine takes of its host, and its guest of its memory.
+   *
+   * @throws VmError `ERR_VM_ENDED`
+   */
+  async stats(): Promise<VmStatistics> {
+    this.#machine.assertLegal('be measured', 'vm.stats');
+    const guestMemory = this.state === 'running' ? await this.memory() : undefined;
+    return { ...measureTree(this.guardPid), guestMemory };
+  }
+
+  /**
+   * Halts the guest: its processors stop, its memory stays.
+   *
+   * @throws VmError `ERR_VM_UNSUPPORTED` (driver uml), `ERR_VM_STATE`, `ERR_VM_ENDED`, `ERR_VM_MONITOR`
+   */
+  async pause(): Promise<void> {
+    const monitor = this.#machine.monitorFor('pause', 'vm.pause');
+    this.#machine.step('paused');
+    this.#pausing = this.#machine.tell('vm.pause', this.#halt(monitor));
+    await this.#pausing;
+  }
+
+  /**
+   * Lets a paused machine go on.
+   *
+   * @throws VmError `ERR_VM_UNSUPPORTED` (driver uml), `ERR_VM_STATE`, `ERR_VM_ENDED`, `ERR_VM_MONITOR`
+   */
+  async resume(): Promise<void> {
+    const monitor = this.#machine.monitorFor('resume', 'vm.resume');
+    await this.#pausing;
+    if (this.state !== 'paused') return;
+    await this.#machine.tell('vm.resume', monitor.resume());
+    this.#machine.step('running');
+    this.#machine.agent.wake();
+  }
+
+  /**
+   * Takes memory from the guest, or gives it back, up to what it was booted with.
+   *
+   * @returns what the guest then has in bytes: more than was asked for if it needs more
+   * @throws VmError `ERR_VM_UNSUPPORTED` (driver uml), `ERR_VM_ARGUMENT`, `ERR_VM_STATE`, `ERR_VM_ENDED`,
+   * `ERR_VM_MONITOR`; the signal's reason
+   */
+  async resizeMemory(sizeBytes: number, options: { signal?: AbortSignal } = {}): Promise<number> {
+    const monitor = this.#machine.monitorFor('resize its memory', 'vm.resizeMemory');
+    const { memoryBytes } = this.#machine.request;
+    if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 1 || sizeBytes > memoryBytes) {
+      const wanted = `from 1 to ${memoryBytes}, what the machine was booted with`;
+      throw this.#argumentError('vm.resizeMemory', 'sizeBytes', String(sizeBytes), wanted);
+    }
+    return this.#machine.tell('vm.resizeMemory', monitor.resizeMemory(sizeBytes, options.signal));
+  }
+
+  /**
+   * Copies a file, or a folder with all in it, from this host; permissions and symbolic links stay as they are. A
+   * folder that is there already is added to.
+   *
+   * @param to the path that the copy has in the guest; its folder must be there
+   * @throws VmError `ERR_VM_COPY`, `ERR_VM_ARGUMENT`, `ERR_VM_STATE`, `ERR_VM_ENDED`, `ERR_VM_EXEC_TIMEOUT`; the
+   * signal's reason
+   */
+  async copyIn(from: string, to: string, options: CopyOptions = {}): Promise<void> {
+    const guest = this.#copyProcess('vm.copyIn', 'unpack', to, options);
+    await copyIn({ vm: this.name, call: 'vm.copyIn', from, to }, guest);
+  }
+
+  /**
+   * Copies a file, or a folder with all in it, to this host: whole or not at all. Permissions stay, but for those
+   * that make a program run as another user; a symbolic link that leads out of the folder fails the copy.
+   *
+   * @param to the path that the copy has here, where nothing may be but a file if it is one
+   * @throws VmError as `copyIn`
+   */
+  async copyOut(from: string, to: string, options: CopyOptions = {}): Promise<void> {
+    const guest = this.#copyProcess('vm.copyOut', 'pack', from, options);
+    await copyOut({ vm: this.name, call: 'vm.copyOut', from, to }, guest);
+  }
+
+  /**
+   * Writes the machine's state into a file, which must not be there; `VirtualMachine.restore` takes it up. The
+   * machine runs on.
+   *
+   * @throws VmError `ERR_VM_UNSUPPORTED` (driver uml; a machine with the host's files, an aperture or devices),
+   * `ERR_VM_STATE`, `ERR_VM_ENDED`, `ERR_VM_STATE_FILE`, `ERR_VM_MONITOR`; the signal's reason. The file is gone then.
+   */
+  async snapshot(path: string, options: { signal?: AbortSignal } = {}): Promise<SaveResult> {
+    return snapshot(this.#machine, path, options.signal);
+  }
+
+  /**
+   * Moves the running machine to whoever waits for it in `VirtualMachine.receive`, by the Unix socket `path`. Here it
+   * has ended then; its commands run on there. If it fails, the machine runs on here.
+   *
+   * @throws VmError `ERR_VM_UNSUPPORTED` (as `snapshot`), `ERR_VM_STATE`, `ERR_VM_ENDED`, `ERR_VM_MIGRATION`,
+   * `ERR_VM_MONITOR`; the signal's reason
+   */
+  async migrate(path: string, options: { signal?: AbortSignal } = {}): Promise<SaveResult> {
+    return migrate(this.#machine, path, options.signal);
+  }
+
+  /** Commands that a snapshot or a migration brought along. */
+  get processes(): readonly GuestProcess[] {
+    return this.#machine.agent.adopted;
+  }
+
+  /**
    * Ends the guest's processes by SIGTERM, after `graceMs` by SIGKILL, and powers off; kills the machine if that
    * doesn't work. Harmless when it has ended.
    */
-  async stop({ graceMs = DEFAULT_GRACE_MS }: { graceMs?: number } = {}): Promise<VmExit> {
-    if (this.#state === 'booting') return this.kill();
-    this.#wanted = true;
-    if (this.#state === 'running') {
-      this.#step('stopping');
-      this.#agent.powerOff(graceMs);
-      const timer = setTimeout(() => this.#killTree(), graceMs + POWER_OFF_MS);
-      this.#end.promise.then(
-        () => clearTimeout(timer),
-        () => {},
-      );
-    }
-    return this.#end.promise;
+  async stop({ graceMs }: { graceMs?: number } = {}): Promise<VmExit> {
+    if (this.state === 'paused') await this.resume().catch(() => this.kill());
+    return this.#machine.stop(graceMs);
   }
 
   /** Ends the machine at once, as pulling the plug. Resolves when all of it is gone; harmless when it has ended. */
   async kill(): Promise<VmExit> {
-    this.#wanted = true;
-    this.#killTree();
-    return this.#end.promise;
+    return this.#machine.kill();
   }
 
   /** As `stop`. */
@@ -338,98 +439,40 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
   }
 
   async #boot(options: BootOptions): Promise<void> {
-    const { timeoutMs = DEFAULT_BOOT_TIMEOUT_MS, signal } = options;
-    const aborted = new Deferred<never>();
-    const onAbort = (): void => aborted.reject(signal?.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    const timer = setTimeout(
-      () =>
-        this.#abandon({
-          code: 'ERR_VM_BOOT_TIMEOUT',
-          message: `its agent did not answer within ${timeoutMs} ms of the start; give it a longer timeoutMs`,
-        }),
-      timeoutMs,
-    );
-    try {
-      const hello = await Promise.race([this.#agent.ready, aborted.promise]);
-      const agentMs = performance.now() - this.#startedAt;
-      this.#bootPhases = { kernelMs: this.#kernelMs ?? agentMs, agentMs };
-      this.#kernel = hello.kernel;
-      this.#step('running');
-      if (options.address !== undefined) {
-        await Promise.race([this.configureNetwork(options.address), aborted.promise]);
-      }
-    } catch (error) {
-      await this.kill();
-      throw error;
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    }
-  }
-
-  #readConsole(line: string): void {
-    this.#kernelMs ??= performance.now() - this.#startedAt;
-    const reason = PANIC.exec(line)?.[1];
-    if (reason === undefined || this.#ending !== undefined) return;
-    this.#ending = { code: 'ERR_VM_PANIC', message: `its kernel panicked: ${reason}` };
-    this.emit('panic', reason);
-    setTimeout(() => this.#killTree(), PANIC_REPORT_MS).unref();
-  }
-
-  /** The machine is of no more use: it is killed and its users learn why. */
-  #abandon(ending: Ending): void {
-    this.#ending ??= ending;
-    this.#killTree();
-  }
-
-  #killTree(): void {
-    const { guard } = this.#machine;
-    if (guard.pid === undefined || guard.exitCode !== null || guard.signalCode !== null) return;
-    process.kill(guard.pid, GUARD_KILL_SIGNAL);
-  }
-
-  #finish(exitCode: number | null, signal: NodeJS.Signals | null, spawnError?: Error): void {
-    if (this.#state === 'ended') return;
-    const wanted = this.#wanted && this.#ending === undefined;
-    const { code, message, cause } = this.#ending ?? this.#explain(exitCode, signal, spawnError);
-    this.#step('ended');
-    this.#error = new VmError(code, message, {
-      vm: this.name,
-      consoleTail: wanted ? '' : this.#log.tail(PANIC),
-      cause,
+    await this.#machine.boot(options, async () => {
+      if (options.address !== undefined) await this.configureNetwork(options.address);
     });
-    this.#agent.close(this.#error);
-    const exit: VmExit = { exitCode, signal, error: wanted ? undefined : this.#error };
-    this.#end.resolve(exit);
-    this.emit('exit', exit);
   }
 
-  #explain(exitCode: number | null, signal: NodeJS.Signals | null, spawnError?: Error): Ending {
-    if (spawnError !== undefined) {
-      const message = `it could not be started: ${spawnError.message}`;
-      return { code: 'ERR_VM_BOOT', message, cause: spawnError };
+  /** Nothing is on its way to the agent then, so that the state could be saved. */
+  async #halt(monitor: Monitor): Promise<void> {
+    try {
+      await this.#machine.agent.rest();
+      await monitor.pause();
+    } catch (error) {
+      if (this.state === 'paused') this.#machine.step('running');
+      this.#machine.agent.wake();
+      throw error;
     }
-    if (this.#wanted) return { code: 'ERR_VM_ENDED', message: 'it was stopped' };
-    const how = signal === null ? `exit status ${exitCode}` : `signal ${signal}`;
-    return this.#state === 'booting'
-      ? { code: 'ERR_VM_BOOT', message: `it ended before its agent answered (${how})` }
-      : { code: 'ERR_VM_ENDED', message: `it ended unexpectedly (${how})` };
   }
 
-  #step(to: VmState): void {
-    assertStep(this.name, this.#state, to);
-    this.#state = to;
+  /** Where commands run: the guest's own files, or the host's. */
+  get #root(): string {
+    return this.#machine.request.programs === undefined ? HOST_ROOT : '/';
   }
 
-  #assertLegal(action: VmAction, call: string): void {
-    if (isLegal(this.#state, action)) return;
-    const ended = this.#state === 'ended';
-    throw new VmError(
-      ended ? 'ERR_VM_ENDED' : 'ERR_VM_STATE',
-      `it is ${this.#state} and can't ${action}${ended ? '; boot another one' : ''}`,
-      { vm: this.name, call, operands: { state: this.#state }, cause: this.#error },
-    );
+  #copyProcess(
+    call: string,
+    action: 'pack' | 'unpack',
+    path: string,
+    options: CopyOptions,
+  ): GuestProcess {
+    this.#machine.assertLegal('copy files', call);
+    if (!isAbsolute(path) || path.includes('\0')) {
+      throw this.#argumentError(call, 'the path in the guest', path, 'absolute');
+    }
+    const command = [AGENT_PROGRAM, action, this.#root, path];
+    return this.#machine.agent.spawn({ root: '/', cwd: '/', command, environment: [] }, options);
   }
 
   #argumentError(call: string, what: string, value: string, wanted: string): VmError {
@@ -439,54 +482,4 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
       operands: { [what]: value },
     });
   }
-}
-
-function check(options: BootOptions): { driver: Driver; request: MachineRequest } {
-  const { driver: driverName = 'uml', memoryBytes = DEFAULT_MEMORY_BYTES, cpu } = options;
-  const name = options.name ?? `vm${(machineCount += 1)}`;
-  const fail = (what: string, value: unknown, wanted: string, code = 'ERR_VM_ARGUMENT'): never => {
-    throw new VmError(
-      code,
-      `VirtualMachine.boot: ${what} must be ${wanted}, not ${String(value)}`,
-      {
-        call: 'VirtualMachine.boot',
-        operands: { [what]: value },
-      },
-    );
-  };
-  if (!/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/.test(name)) {
-    fail('name', name, '1 to 63 letters, digits, hyphens and dots, a letter or digit first');
-  }
-  if (!Number.isSafeInteger(memoryBytes) || memoryBytes < MIN_MEMORY_BYTES) {
-    fail('memoryBytes', memoryBytes, `an integer of at least ${MIN_MEMORY_BYTES}`);
-  }
-  if (cpu !== undefined && (!Number.isSafeInteger(cpu) || cpu < 0)) {
-    fail('cpu', cpu, 'the number of a processor');
-  }
-  for (const what of ['timeoutMs', 'silenceTimeoutMs'] as const) {
-    const value = options[what];
-    if (value !== undefined && !(value > 0 && value < 2 ** 31)) {
-      fail(what, value, 'a positive number of milliseconds below 2^31');
-    }
-  }
-  if (options.address !== undefined && options.network === undefined) {
-    fail('address', options.address, 'given together with network');
-  }
-  if (options.address !== undefined && parseAddress(options.address) === undefined) {
-    fail('address', options.address, 'like 10.86.0.1/24');
-  }
-  const driver = drivers[driverName];
-  if (driver === undefined) {
-    return fail('driver', driverName, Object.keys(drivers).join(' or '), 'ERR_VM_DRIVER');
-  }
-  return {
-    driver,
-    request: {
-      name,
-      memoryBytes,
-      cpu,
-      aperturePath: options.aperture,
-      networkDescriptor: options.network?.descriptor,
-    },
-  };
 }

@@ -6,6 +6,7 @@
 
 #include "addon/aperture.h"
 #include "addon/link.h"
+#include "addon/machine.h"
 #include "addon/verbs/verbs.h"
 
 namespace {
@@ -26,6 +27,7 @@ Napi::Object init_module(Napi::Env env, Napi::Object exports) {
   if (!was_compiled_for_this_v8(env)) return exports;
   viaduct::addon::export_aperture(env, exports);
   viaduct::addon::export_link(env, exports);
+  viaduct::addon::export_machine(env, exports);
   viaduct::addon::export_verbs(env, exports);
   return exports;
 }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cerrno>
 #include <utility>
 
@@ -41,7 +42,8 @@ std::shared_ptr<Mapping> Mapping::create(size_t size_bytes, SystemError& error) 
     error = {"memfd_create", errno};
     return nullptr;
   }
-  if (::ftruncate(file.get(), static_cast<off_t>(size_bytes)) != 0) {
+  // The memory of a PCI device is a power of two in size; what is never touched takes none.
+  if (::ftruncate(file.get(), static_cast<off_t>(std::bit_ceil(size_bytes))) != 0) {
     error = {"ftruncate", errno};
     return nullptr;
   }
@@ -76,15 +78,23 @@ std::shared_ptr<Mapping> Mapping::open(const std::string& path,
     return nullptr;
   }
   const auto page_bytes = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-  uint64_t size_bytes = static_cast<uint64_t>(status.st_size);
-  if (S_ISCHR(status.st_mode)) {
-    std::byte* page = map_shared(file.get(), page_bytes);
-    if (page == nullptr) {
-      error = {"mmap", errno};
-      return nullptr;
-    }
-    size_bytes = size_from_header(page);
-    ::munmap(page, page_bytes);
+  // A character device has no size.
+  uint64_t size_bytes =
+      S_ISCHR(status.st_mode) ? ~uint64_t{0} : static_cast<uint64_t>(status.st_size);
+  if (size_bytes < page_bytes) {
+    error = {"fstat", ENODATA};
+    return nullptr;
+  }
+  std::byte* page = map_shared(file.get(), page_bytes);
+  if (page == nullptr) {
+    error = {"mmap", errno};
+    return nullptr;
+  }
+  const uint64_t declared_bytes = size_from_header(page);
+  ::munmap(page, page_bytes);
+  // What the header of a foreign file says is for the caller to judge.
+  if (S_ISCHR(status.st_mode) || (declared_bytes >= page_bytes && declared_bytes < size_bytes)) {
+    size_bytes = declared_bytes;
   }
   if (size_bytes < page_bytes) {
     error = {"fstat", ENODATA};

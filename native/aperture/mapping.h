@@ -22,9 +22,9 @@ class Mapping {
   // participant is gone, however each of them ended.
   static std::shared_ptr<Mapping> create(size_t size_bytes, SystemError& error);
 
-  // Any door: another process's descriptor under /proc, a file, or /dev/mmapper in a User-Mode
-  // Linux guest. The size is the file's own, or, for a device that has none, what its header says:
-  // size_from_header reads it from a mapping of the first page.
+  // Any door: another process's descriptor under /proc, a file, /dev/mmapper in a User-Mode Linux
+  // guest, or a PCI device's memory in a QEMU guest. The size is what its header says, which
+  // size_from_header reads from a mapping of the first page, but no more than the file has.
   static std::shared_ptr<Mapping> open(const std::string& path,
                                        uint64_t (*size_from_header)(const void* page),
                                        SystemError& error);

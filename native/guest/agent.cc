@@ -35,6 +35,7 @@ uint64_t available_memory_bytes() {
 }  // namespace
 
 void Agent::run() {
+  say_hello(0);
   while (!stopped_) {
     wait_for_events();
     finish_ended();
@@ -90,9 +91,8 @@ void Agent::receive() {
 }
 
 void Agent::obey(const Frame& frame) {
-  if (!greeted_) {
-    greeted_ = greet(frame);
-    if (!greeted_) give_up("no greeting of this version");
+  if (!greeted_ || frame.type == FrameType::hello) {
+    if (!greet(frame)) give_up("no greeting of this version");
     return;
   }
   switch (frame.type) {
@@ -122,7 +122,23 @@ bool Agent::greet(const Frame& frame) {
   const std::optional<HelloFromHost> hello = parse_hello(frame.payload);
   if (!hello || hello->version != protocol_version) return false;
   sethostname(hello->name.data(), hello->name.size());
+  if (greeted_) {
+    channel_.restart();
+    say_hello(frame.stream);
+  }
+  greeted_ = true;
   return true;
+}
+
+void Agent::say_hello(uint32_t stream) {
+  HelloFromAgent hello = {protocol_version, kernel_, {}};
+  for (auto& [number, process] : processes_) {
+    process.output.window_bytes = initial_window_bytes;
+    process.error.window_bytes = initial_window_bytes;
+    hello.commands.push_back({number, static_cast<uint32_t>(process.pid),
+                              static_cast<uint32_t>(process.pending_input.size())});
+  }
+  channel_.send(FrameType::hello, stream, encode(hello));
 }
 
 void Agent::exec(const Frame& frame) {

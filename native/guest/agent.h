@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "guest/channel.h"
 #include "guest/process.h"
@@ -14,7 +16,8 @@ namespace viaduct::guest {
 class Agent {
  public:
   // `child_signals` is a signalfd(2) of SIGCHLD.
-  Agent(Channel& channel, int child_signals) : channel_(channel), child_signals_(child_signals) {}
+  Agent(Channel& channel, int child_signals, std::string kernel)
+      : channel_(channel), child_signals_(child_signals), kernel_(std::move(kernel)) {}
 
   // Returns when the machine is to be powered off.
   void run();
@@ -24,6 +27,7 @@ class Agent {
   void receive();
   void obey(const Frame& frame);
   bool greet(const Frame& frame);
+  void say_hello(uint32_t stream);
   void exec(const Frame& frame);
   void take_input(const Frame& frame);
   void widen(const Frame& frame);
@@ -42,6 +46,7 @@ class Agent {
 
   Channel& channel_;
   const int child_signals_;
+  const std::string kernel_;
   bool greeted_ = false;
   bool stopped_ = false;
   bool no_children_ = true;

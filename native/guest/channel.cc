@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <termios.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -11,9 +12,31 @@
 
 namespace viaduct::guest {
 
+namespace {
+
+constexpr int appearance_timeout_ms = 10'000;
+
+// poll(2) reports POLLHUP for a port that is not connected, and waits for nothing then.
+bool is_connected(int port) {
+  pollfd state = {.fd = port, .events = POLLOUT, .revents = 0};
+  return poll(&state, 1, 0) >= 0 && (state.revents & POLLHUP) == 0;
+}
+
+}  // namespace
+
 bool Channel::open(const char* path) {
-  line_ = Descriptor(::open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
-  if (!line_.is_open()) return false;
+  for (int waited_ms = 0;; ++waited_ms) {
+    if (!line_.is_open()) {
+      line_ = Descriptor(::open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+    }
+    if (line_.is_open() && is_connected(line_.number())) break;
+    if (waited_ms == appearance_timeout_ms) {
+      if (line_.is_open()) errno = ENOTCONN;
+      return false;
+    }
+    usleep(1000);
+  }
+  if (isatty(line_.number()) == 0) return true;
   termios settings = {};
   if (tcgetattr(line_.number(), &settings) != 0) return false;
   cfmakeraw(&settings);
@@ -53,6 +76,8 @@ void Channel::send(FrameType type, uint32_t stream, std::span<const uint8_t> pay
   }
 }
 
-void Channel::drain() { tcdrain(line_.number()); }
+void Channel::drain() {
+  if (isatty(line_.number()) != 0) tcdrain(line_.number());
+}
 
 }  // namespace viaduct::guest

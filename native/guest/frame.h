@@ -10,7 +10,7 @@
 namespace viaduct::guest {
 
 // Version of all that follows this line and of message.h; both sides must have the same.
-inline constexpr uint32_t protocol_version = 1;
+inline constexpr uint32_t protocol_version = 2;
 
 // Header, little-endian: magic u16, type u8, zero u8, stream u32, payload length u32.
 inline constexpr size_t header_bytes = 12;
@@ -26,7 +26,11 @@ inline constexpr uint32_t received_report_bytes = 1024;
 
 // Requests carry a stream number of the host's choice; all that answers them carries the same.
 enum class FrameType : uint8_t {
-  hello = 1,       // both ways, first: HelloFromHost, HelloFromAgent
+  // Both ways: HelloFromHost, HelloFromAgent. The agent greets when it starts, on stream 0. Each
+  // greeting of the host begins a session; one that comes later, from the host of a machine that
+  // was restored or has migrated, is answered on its own stream, by which the host finds the first
+  // byte that is meant for it.
+  hello = 1,
   exec = 2,        // host: ExecRequest
   started = 3,     // agent: pid u32
   failed = 4,      // agent: errno u32, text; ends the request

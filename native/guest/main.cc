@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/reboot.h>
 #include <sys/signalfd.h>
@@ -10,13 +11,19 @@
 #include <unistd.h>
 
 #include "guest/agent.h"
-#include "guest/message.h"
+#include "guest/aperture_device.h"
+#include "guest/file_stream.h"
+#include "guest/modules.h"
 #include "guest/mounts.h"
 #include "guest/network.h"
 
 namespace {
 
-constexpr char control_line[] = "/dev/ttyS0";
+// The host's wishes, on the kernel's command line: the kernel makes what it doesn't know itself the
+// environment of its first process.
+constexpr char channel_variable[] = "viaduct_channel";
+constexpr char root_variable[] = "viaduct_root";
+constexpr char modules_directory[] = "/modules";
 
 // Without the agent the machine is lost: no memory is worth having in its place.
 void forbid_out_of_memory_kill() {
@@ -49,26 +56,37 @@ void power_off(viaduct::guest::Channel& channel) {
   reboot(RB_POWER_OFF);
 }
 
-}  // namespace
-
-int main() {
+int be_agent() {
   using namespace viaduct::guest;
-  if (getpid() != 1) {
-    fprintf(stderr, "viaduct-agent is the first process of a guest and of no use elsewhere\n");
-    return 1;
-  }
-  mount_all();
+  mount_system();
+  load_modules(modules_directory);
+  mount_root(getenv(root_variable));
+  enable_aperture_device();
   forbid_out_of_memory_kill();
   bring_loopback_up();
+  const char* line = getenv(channel_variable);
   Channel channel;
-  if (!channel.open(control_line)) {
-    fprintf(stderr, "viaduct-agent: %s: %s\n", control_line, strerror(errno));
+  if (line == nullptr || !channel.open(line)) {
+    fprintf(stderr, "viaduct-agent: control channel %s: %s\n", line == nullptr ? "" : line,
+            strerror(line == nullptr ? EINVAL : errno));
     reboot(RB_POWER_OFF);
     return 1;
   }
   utsname system;
   uname(&system);
-  channel.send(FrameType::hello, 0, encode(HelloFromAgent{protocol_version, system.release}));
-  Agent(channel, watch_children()).run();
+  Agent(channel, watch_children(), system.release).run();
   power_off(channel);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace viaduct::guest;
+  if (getpid() == 1) return be_agent();
+  // Started by the agent, as a command: files go through its standard streams.
+  if (argc == 4 && strcmp(argv[1], "pack") == 0) return pack(argv[2], argv[3]);
+  if (argc == 4 && strcmp(argv[1], "unpack") == 0) return unpack(argv[2], argv[3]);
+  fprintf(stderr, "viaduct-agent is the first process of a guest and of no use elsewhere\n");
+  return 1;
 }

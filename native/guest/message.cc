@@ -93,6 +93,12 @@ std::vector<uint8_t> encode(const HelloFromAgent& hello) {
   writer.text(hello_magic);
   writer.u32(hello.version);
   writer.text(hello.kernel);
+  writer.u32(static_cast<uint32_t>(hello.commands.size()));
+  for (const RunningCommand& command : hello.commands) {
+    writer.u32(command.stream);
+    writer.u32(command.pid);
+    writer.u32(command.pending_input_bytes);
+  }
   return std::move(writer.bytes);
 }
 

@@ -17,10 +17,19 @@ struct HelloFromHost {
   std::string name;
 };
 
-// text "viaduct", version u32, text kernel release
+// A command that a former host started: stream u32, pid u32, bytes u32 of its input that it has not
+// taken yet. Its windows of output are as new.
+struct RunningCommand {
+  uint32_t stream = 0;
+  uint32_t pid = 0;
+  uint32_t pending_input_bytes = 0;
+};
+
+// text "viaduct", version u32, text kernel release, count u32 and so many RunningCommands
 struct HelloFromAgent {
   uint32_t version = 0;
   std::string kernel;
+  std::vector<RunningCommand> commands;
 };
 
 // text root directory, text working directory in it, list of arguments, list of NAME=value

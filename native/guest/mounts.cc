@@ -15,15 +15,19 @@
 namespace viaduct::guest {
 namespace {
 
+// The largest messages that the transport takes, and a cache that trusts the files not to change:
+// what programs are started from.
+constexpr char host_share_options[] = "trans=virtio,version=9p2000.L,msize=512000,cache=loose";
+
 bool attach(const char* type, const std::string& directory, unsigned long flags,
-            const char* options) {
+            const char* options, const char* source = "none") {
   mkdir(directory.c_str(), 0755);
-  if (mount("none", directory.c_str(), type, flags, options) == 0) return true;
+  if (mount(source, directory.c_str(), type, flags, options) == 0) return true;
   fprintf(stderr, "viaduct-agent: mount %s on %s: %s\n", type, directory.c_str(), strerror(errno));
   return false;
 }
 
-void mount_system(const std::string& root) {
+void mount_system_in(const std::string& root) {
   attach("proc", root + "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr);
   attach("sysfs", root + "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr);
   attach("devtmpfs", root + "/dev", MS_NOSUID, "mode=0755");
@@ -59,12 +63,19 @@ void mount_temporary() {
 
 }  // namespace
 
-void mount_all() {
-  mount_system("");
-  if (!attach("hostfs", host_root, MS_RDONLY, "/")) return;
-  mount_temporary();
-  mount_system(host_root);
-  const std::string devices = std::string(host_root) + "/dev";
+void mount_system() { mount_system_in(""); }
+
+void mount_root(const char* type) {
+  const std::string root = type == nullptr ? "" : host_root;
+  if (type == nullptr) {
+    attach("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777");
+  } else {
+    const bool shared_by_qemu = strcmp(type, "9p") == 0;
+    if (!attach(type, root, MS_RDONLY, shared_by_qemu ? host_share_options : "/", "host")) return;
+    mount_temporary();
+    mount_system_in(root);
+  }
+  const std::string devices = root + "/dev";
   attach("devpts", devices + "/pts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=0620");
   attach("tmpfs", devices + "/shm", MS_NOSUID | MS_NODEV, "mode=1777");
   // devtmpfs is one file system wherever it is mounted, and has none of udev's links.

@@ -13,6 +13,7 @@ import {
   shell,
   viaduct,
 } from '../command/launcher.js';
+import { withoutQemu } from '../qemu-installed.js';
 import { UML, withoutUml } from '../uml-installed.js';
 
 const sorted = (text: string): string[] => text.split('\n').filter(Boolean).sort();
@@ -66,6 +67,25 @@ t.test(
     await allGone(below);
   },
 );
+
+t.test(
+  'one job has ranks on the host and in machines of both drivers',
+  { skip: withoutUml || withoutQemu },
+  async (t) => {
+    const list = ['--vm=host,uml,qemu', '-n', '3', '--bind', 'none'];
+    const ended = await viaduct(t, ['run', ...list, ...rankProgram('ring')]);
+    t.equal(ended.stderr, '');
+    t.equal(ended.stdout, '[0] sum 3\n');
+    t.equal(ended.status, 0);
+  },
+);
+
+t.test('a rank on the host has no network with machines', async (t) => {
+  const args = ['run', '--vm=host,uml', '--network', '-n', '2', ...rankProgram('ring')];
+  const ended = await viaduct(t, args);
+  t.match(ended.stderr, /the network joins virtual machines and none of the host/);
+  t.equal(ended.status, 1);
+});
 
 const processors = usableProcessors();
 const tooFew = processors.length < 2 && 'there is but one processor: nothing to tell apart';

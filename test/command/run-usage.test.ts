@@ -16,7 +16,7 @@ const wrong: [string[], RegExp, number][] = [
   [['run', '-n', '2', '--bind', 'socket', 'true'], /--bind must be core or none/, 2],
   [['run', '-n', '2', '--timeout', '0', 'true'], /--timeout must be/, 2],
   [['run', '-n', '2', '--timeout', 'soon', 'true'], /--timeout must be/, 2],
-  [['run', '-n', '2', '--vm=vbox', 'true'], /--vm must be uml/, 2],
+  [['run', '-n', '2', '--vm=vbox', 'true'], /--vm must be uml, qemu/, 2],
   [['run', '-n', '2', '--label=1', 'true'], /--label takes no value/, 2],
   [['run', '-n', '2', '--', 'no-such-program'], /no program 'no-such-program' in PATH/, 127],
   [['run', '-n', '2', '--', './no/such/program'], /there is no program \/.*no\/such\/program/, 127],

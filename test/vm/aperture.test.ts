@@ -1,8 +1,9 @@
-/** One aperture in two machines and on the host: the same bytes. */
+/** One aperture in machines of both drivers and on the host: the same bytes. */
 import t from 'tap';
 
 import { Aperture } from '../../lib/aperture/index.js';
 import { VirtualMachine } from '../../lib/vm/index.js';
+import { withoutQemu } from '../qemu-installed.js';
 import { withoutUml } from '../uml-installed.js';
 
 t.setTimeout(120_000);
@@ -18,15 +19,17 @@ const program = (body: string): string[] => [
 ];
 
 t.test(
-  'what a machine stores the other machine and the host load',
-  { skip: withoutUml },
+  'what a machine stores the machine of the other driver and the host load',
+  { skip: withoutUml || withoutQemu },
   async (t) => {
     const aperture = Aperture.create({ sizeBytes: 1 << 20, participants: 2 });
     t.teardown(() => aperture.close());
     const { offset, buffer } = aperture.allocate(4096);
     const words = new Int32Array(buffer);
     const vms = await Promise.all(
-      ['left', 'right'].map((name) => VirtualMachine.boot({ name, aperture: aperture.path })),
+      (['uml', 'qemu'] as const).map((driver) =>
+        VirtualMachine.boot({ driver, name: `of-${driver}`, aperture: aperture.path }),
+      ),
     );
     t.teardown(() => Promise.all(vms.map((vm) => vm.kill())));
     // Each waits for the other's round before its next, so they get on only if each sees the other's word.
@@ -50,6 +53,10 @@ t.test(
     );
     for (const result of results) t.match(result, { exitCode: 0, stdout: '42\n', stderr: '' });
     t.same([Atomics.load(words, 0), Atomics.load(words, 16)], [100, 100]);
+    for (const vm of vms) {
+      t.match(await vm.exec('test', ['-e', vm.apertureDoor]), { exitCode: 0 });
+      await t.rejects(vm.snapshot('/no/such'), { code: 'ERR_VM_UNSUPPORTED' });
+    }
   },
 );
 

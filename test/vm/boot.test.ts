@@ -40,7 +40,10 @@ t.test('options that can’t be are refused before anything starts', async (t) =
     await t.rejects(VirtualMachine.boot(options), { code: 'ERR_VM_ARGUMENT' });
   }
   const other = { driver: 'vax' } as unknown as BootOptions;
-  await t.rejects(VirtualMachine.boot(other), { code: 'ERR_VM_DRIVER', message: /uml, not vax/ });
+  await t.rejects(VirtualMachine.boot(other), {
+    code: 'ERR_VM_DRIVER',
+    message: /uml or qemu, not vax/,
+  });
 });
 
 t.test('an AbortSignal that has aborted starts nothing', async (t) => {
@@ -107,6 +110,23 @@ t.test('nothing in the host’s /dev/shm while a machine runs', { skip: withoutU
   );
   await vm.stop();
 });
+
+t.test(
+  'a machine with chosen programs has nothing of the host',
+  { skip: withoutUml },
+  async (t) => {
+    const vm = await VirtualMachine.boot({
+      name: 'bare',
+      programs: ['hostname', process.execPath],
+    });
+    t.teardown(() => vm.kill());
+    t.match(await vm.exec('hostname'), { exitCode: 0, stdout: 'bare\n' });
+    const script = 'console.log(fs.readdirSync("/"), fs.existsSync("/host"))';
+    const { stdout } = await vm.exec(process.execPath, ['-e', script]);
+    t.match(stdout, /'init'[^]*false/);
+    await t.rejects(vm.exec('sh'), { code: 'ERR_VM_EXEC', message: /exec: ENOENT/ });
+  },
+);
 
 t.test('of all these machines nothing is left', async (t) => {
   t.same(await survivors(treeOf(process.pid).filter(({ pid }) => pid !== process.pid)), []);

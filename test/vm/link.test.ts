@@ -2,6 +2,7 @@
 import t from 'tap';
 
 import { VirtualLink, VirtualMachine } from '../../lib/vm/index.js';
+import { withoutQemu } from '../qemu-installed.js';
 import { withoutUml } from '../uml-installed.js';
 
 t.setTimeout(120_000);
@@ -50,6 +51,31 @@ for (const ends of [2, 3]) {
     },
   );
 }
+
+t.test(
+  'machines of both drivers reach each other',
+  { skip: withoutUml || withoutQemu },
+  async (t) => {
+    const link = VirtualLink.create(2);
+    const [first, last] = await Promise.all(
+      (['uml', 'qemu'] as const).map((driver, index) =>
+        VirtualMachine.boot({
+          driver,
+          network: link.ends[index],
+          address: `10.86.0.${index + 1}/24`,
+        }),
+      ),
+    );
+    t.teardown(async () => {
+      await Promise.all([first?.kill(), last?.kill()]);
+      link.close();
+    });
+    const serving = first?.spawn('node', ['-e', server]);
+    await new Promise((resolve) => serving?.stdout.once('data', resolve));
+    const result = await last?.exec('node', ['-e', client], { timeoutMs: 60_000 });
+    t.match(result, { exitCode: 0, stdout: '20 true\n', stderr: '' });
+  },
+);
 
 t.test('an interface that is not there can’t be configured', { skip: withoutUml }, async (t) => {
   const vm = await VirtualMachine.boot({ name: 'alone' });

@@ -3,7 +3,6 @@ import t from 'tap';
 
 import {
   encodeFrame,
-  encodeHello,
   FRAME,
   FrameDecoder,
   FrameError,
@@ -83,9 +82,12 @@ t.test('random bytes give frames or a FrameError and nothing else', async (t) =>
 });
 
 t.test('a greeting of another version gives the version, of another protocol none', async (t) => {
-  t.same(parseHello(encodeHello('6.1')), { version: PROTOCOL_VERSION, kernel: '6.1' });
+  const command = { stream: 7, pid: 123, pendingInputBytes: 5 };
+  const ours = new PayloadWriter().text('viaduct').u32(PROTOCOL_VERSION).text('6.1');
+  const known = ours.u32(1).u32(7).u32(123).u32(5).bytes();
+  t.same(parseHello(known), { version: PROTOCOL_VERSION, kernel: '6.1', commands: [command] });
   const newer = new PayloadWriter().text('viaduct').u32(99).u32(1).bytes();
-  t.same(parseHello(newer), { version: 99, kernel: '' });
+  t.same(parseHello(newer), { version: 99, kernel: '', commands: [] });
   t.throws(() => parseHello(new PayloadWriter().text('aqueduct').u32(1).bytes()), {
     name: 'FrameError',
   });
@@ -95,7 +97,7 @@ t.test('no more is on the line than its window, and all arrives in order', async
   const sent: Buffer[] = [];
   let unread = 0;
   let most = 0;
-  const line = new LineWriter((bytes) => {
+  const line = new LineWriter(LINE_WINDOW_BYTES, (bytes) => {
     sent.push(bytes);
     unread += bytes.byteLength;
     most = Math.max(most, unread);

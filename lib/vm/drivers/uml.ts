@@ -1,14 +1,15 @@
 /** User-Mode Linux: a Linux kernel that is a program of the host, without hardware support or root. */
 import { spawn, type StdioOptions } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { accessSync, closeSync, constants, openSync, statSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { Duplex, Readable } from 'node:stream';
 
 import { builtExecutable } from '../../addon/index.js';
-import { VmError } from '../errors.js';
-import { openInitramfs } from '../initramfs.js';
+import { openInitramfs, type ArchiveMember } from '../initramfs.js';
+import { programMembers } from '../programs.js';
+import { LINE_WINDOW_BYTES } from '../protocol.js';
 import type { Driver, MachineRequest, StartedMachine } from './driver.js';
+import { Inherited, openAperture } from './inherited.js';
+import { findProgram } from './program.js';
 
 const PROGRAM = 'linux.uml';
 
@@ -22,82 +23,40 @@ const QUICK_BOOT = ['initcall_blacklist=raid6_select_algo,init_zswap', 'pty.lega
 /** Where UML keeps its memory; the guard gives each machine a private one where the system permits. */
 const SHARED_MEMORY = '/dev/shm';
 
-/** @throws VmError `ERR_VM_DRIVER` */
-function findProgram(vm: string): string {
-  const path = process.env['PATH'] ?? '';
-  for (const directory of path.split(delimiter)) {
-    const candidate = join(directory === '' ? '.' : directory, PROGRAM);
-    try {
-      accessSync(candidate, constants.X_OK);
-      if (statSync(candidate).isFile()) return candidate;
-    } catch {
-      // Not in this directory.
-    }
-  }
-  throw new VmError(
-    'ERR_VM_DRIVER',
-    `driver uml: ${PROGRAM} is not in PATH (${path}); ` +
-      'on Debian and Ubuntu install it with `apt-get install user-mode-linux`',
-    { vm, call: 'VirtualMachine.boot', operands: { driver: 'uml', path } },
-  );
+async function prepare(
+  request: MachineRequest,
+  signal?: AbortSignal,
+): Promise<() => StartedMachine> {
+  const program = findProgram(request.name, 'uml', PROGRAM, 'user-mode-linux');
+  const { programs } = request;
+  const members = programs === undefined ? [] : await programMembers(programs, signal);
+  return () => start(program, request, members);
 }
 
-function openAperture(request: MachineRequest, path: string): number {
-  try {
-    return openSync(path, 'r+');
-  } catch (cause) {
-    throw new VmError('ERR_VM_ARGUMENT', `aperture ${path} can't be opened for writing`, {
-      vm: request.name,
-      call: 'VirtualMachine.boot',
-      operands: { aperture: path },
-      cause,
-    });
-  }
-}
-
-/**
- * Descriptors that the machine inherits, in the order of the numbers they have there. UML opens files by path only,
- * so it gets `/proc/self/fd/N`: this works when the machine may not look into /proc/<other process>.
- */
-class Inherited {
-  readonly stdio: ('ignore' | 'pipe' | number)[] = ['ignore', 'pipe', 'pipe'];
-  readonly #ours: number[] = [];
-
-  add(descriptor: number | 'pipe'): number {
-    this.stdio.push(descriptor);
-    return this.stdio.length - 1;
-  }
-
-  /** A descriptor of ours that only the machine needs. */
-  give(descriptor: number): string {
-    this.#ours.push(descriptor);
-    return `/proc/self/fd/${this.add(descriptor)}`;
-  }
-
-  close(): void {
-    for (const descriptor of this.#ours) closeSync(descriptor);
-  }
-}
-
-function start(request: MachineRequest): StartedMachine {
-  const program = findProgram(request.name);
+function start(
+  program: string,
+  request: MachineRequest,
+  members: readonly ArchiveMember[],
+): StartedMachine {
   const scratch = `${SHARED_MEMORY}/viaduct-uml-${randomUUID()}`;
   const inherited = new Inherited();
   try {
     const control = inherited.add('pipe');
     const kernel = [
       `mem=${Math.floor(request.memoryBytes / 1024)}K`,
-      `initrd=${inherited.give(openInitramfs())}`,
+      `initrd=${inherited.give(openInitramfs({ members }))}`,
       `ssl0=fd:${control},fd:${control}`,
       'ssl=null',
       'con0=null,fd:1',
       'con=null',
       `uml_dir=${scratch}/`,
       'umid=vm',
+      'viaduct_channel=/dev/ttyS0',
+      ...(request.programs === undefined ? ['viaduct_root=hostfs'] : []),
       ...QUICK_BOOT,
     ];
     if (request.aperturePath !== undefined) {
-      const aperture = inherited.give(openAperture(request, request.aperturePath));
+      const aperture = inherited.give(openAperture(request.name, request.aperturePath));
       kernel.push(`iomem=mmapper,${aperture}`);
     }
     if (request.networkDescriptor !== undefined) {
@@ -135,6 +94,9 @@ function start(request: MachineRequest): StartedMachine {
     return {
       guard,
       control: channel instanceof Duplex ? channel : new Duplex({ read() {}, write: discard }),
+      lineWindowBytes: LINE_WINDOW_BYTES,
+      monitor: undefined,
+      accelerator: 'none',
       consoles: [stdout, stderr].filter((stream) => stream instanceof Readable),
     };
   } finally {
@@ -146,4 +108,9 @@ function discard(_chunk: unknown, _encoding: string, done: () => void): void {
   done();
 }
 
-export const uml: Driver = { name: 'uml', networkInterface: 'vec0', start };
+export const uml: Driver = {
+  name: 'uml',
+  networkInterface: 'vec0',
+  apertureDoor: '/dev/mmapper',
+  prepare,
+};
