@@ -29,6 +29,7 @@
         "native/aperture/mapping.cc",
         "native/aperture/process_copy.cc",
         "native/aperture/shared_memory.cc",
+        "native/link/host_interface.cc",
         "native/link/socket_pair.cc",
         "native/machine/descriptors.cc",
         "native/machine/timestamp_counter.cc",

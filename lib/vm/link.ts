@@ -5,6 +5,7 @@ import { closeSync } from 'node:fs';
 import { addon, builtExecutable } from '../addon/index.js';
 import { ClosedError } from '../errors.js';
 import { VmError } from './errors.js';
+import { parseAddress } from './network-address.js';
 
 /** One machine's end of a link. */
 export interface LinkEnd {
@@ -14,6 +15,16 @@ export interface LinkEnd {
 
 interface NativeLink {
   makeSocketPair(bufferBytes: number): [number, number];
+  makeHostInterface(address: number, prefixLength: number): [tap: number, networkNamespace: number];
+}
+
+/** What a link has beside its machines. */
+export interface LinkOptions {
+  /**
+   * Joins this host to the link, as root: as the interface `viaduct0` with this IPv4 address and prefix length, such as
+   * `10.86.0.254/24`, in a network namespace of its own. See `namespacePath`.
+   */
+  readonly hostAddress?: string;
 }
 
 /** Room for frames that the other end has not taken yet. */
@@ -21,8 +32,8 @@ const BUFFER_BYTES = 4 * 2 ** 20;
 const MAX_ENDS = 128;
 
 /**
- * An isolated layer-2 network without root: two machines are joined by one socket pair, more by a hub that switches
- * frames between them. Close it after its machines have ended; it ends with this process.
+ * An isolated layer-2 network, without root: two machines are joined by one socket pair; more, or the host with them, by
+ * a hub that switches frames between them. Close it after its machines have ended; it ends with this process, and leaves nothing.
  *
  * ```ts
  * import { VirtualLink, VirtualMachine } from 'viaduct/vm';
@@ -41,29 +52,34 @@ const MAX_ENDS = 128;
  */
 export class VirtualLink {
   /**
-   * @param ends how many machines it joins, 2 to 128
+   * @param ends how many machines it joins, 2 to 128; 1 where the host is joined
    * @throws VmError `ERR_VM_ARGUMENT`, `ERR_VM_LINK`
    */
-  static create(ends = 2): VirtualLink {
-    if (!Number.isSafeInteger(ends) || ends < 2 || ends > MAX_ENDS) {
-      throw new VmError(
-        'ERR_VM_ARGUMENT',
-        `VirtualLink.create: ends must be an integer from 2 to ${MAX_ENDS}, not ${ends}`,
-        { call: 'VirtualLink.create', operands: { ends } },
-      );
+  static create(ends = 2, { hostAddress }: LinkOptions = {}): VirtualLink {
+    const least = hostAddress === undefined ? 2 : 1;
+    if (!Number.isSafeInteger(ends) || ends < least || ends > MAX_ENDS) {
+      throw argumentError('ends', ends, `an integer from ${least} to ${MAX_ENDS}`);
     }
-    if (ends === 2) return new VirtualLink(makeSocketPair(), undefined);
+    if (ends === 2 && hostAddress === undefined) return new VirtualLink(makeSocketPair());
     const machines: number[] = [];
+    // Closed here in any case: the hub has its own then.
     const ports: number[] = [];
+    let networkNamespace: number | undefined;
     try {
+      if (hostAddress !== undefined) {
+        const [tap, namespace] = makeHostInterface(hostAddress);
+        ports.push(tap);
+        networkNamespace = namespace;
+      }
       for (let index = 0; index < ends; index += 1) {
         const [machine, port] = makeSocketPair();
         machines.push(machine);
         ports.push(port);
       }
-      return new VirtualLink(machines, startHub(ports));
+      return new VirtualLink(machines, startHub(ports), networkNamespace);
     } catch (error) {
       for (const descriptor of machines) closeSync(descriptor);
+      if (networkNamespace !== undefined) closeSync(networkNamespace);
       throw error;
     } finally {
       for (const descriptor of ports) closeSync(descriptor);
@@ -72,11 +88,29 @@ export class VirtualLink {
 
   readonly #descriptors: readonly number[];
   readonly #hub: ChildProcess | undefined;
+  readonly #networkNamespace: number | undefined;
   #closed = false;
 
-  private constructor(descriptors: readonly number[], hub: ChildProcess | undefined) {
+  private constructor(
+    descriptors: readonly number[],
+    hub?: ChildProcess,
+    networkNamespace?: number,
+  ) {
     this.#descriptors = descriptors;
     this.#hub = hub;
+    this.#networkNamespace = networkNamespace;
+  }
+
+  /**
+   * Where `nsenter --net=PATH` finds the network namespace of the host's interface, `viaduct0`, while this process lives
+   * and the link is open; undefined where the host is not joined.
+   *
+   * @throws ClosedError
+   */
+  get namespacePath(): string | undefined {
+    if (this.#closed) throw new ClosedError('link', 'link.namespacePath');
+    if (this.#networkNamespace === undefined) return undefined;
+    return `/proc/${process.pid}/fd/${this.#networkNamespace}`;
   }
 
   /**
@@ -94,12 +128,36 @@ export class VirtualLink {
     if (this.#closed) return;
     this.#closed = true;
     for (const descriptor of this.#descriptors) closeSync(descriptor);
+    if (this.#networkNamespace !== undefined) closeSync(this.#networkNamespace);
     this.#hub?.kill('SIGKILL');
   }
 
   /** As `close`. */
   [Symbol.dispose](): void {
     this.close();
+  }
+}
+
+function argumentError(what: string, value: unknown, wanted: string): VmError {
+  return new VmError(
+    'ERR_VM_ARGUMENT',
+    `VirtualLink.create: ${what} must be ${wanted}, not ${String(value)}`,
+    { call: 'VirtualLink.create', operands: { [what]: value } },
+  );
+}
+
+function makeHostInterface(hostAddress: string): [tap: number, networkNamespace: number] {
+  const parsed = parseAddress(hostAddress);
+  if (parsed === undefined) throw argumentError('hostAddress', hostAddress, 'like 10.86.0.254/24');
+  try {
+    return (addon() as NativeLink).makeHostInterface(parsed.address, parsed.prefixLength);
+  } catch (cause) {
+    throw new VmError(
+      'ERR_VM_LINK',
+      `VirtualLink.create: the host can't be joined: ${cause instanceof Error ? cause.message : String(cause)}; ` +
+        'it takes root and /dev/net/tun; leave hostAddress out for a link of machines alone',
+      { call: 'VirtualLink.create', operands: { hostAddress }, cause },
+    );
   }
 }
 

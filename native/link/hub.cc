@@ -2,13 +2,14 @@
 // does.
 //
 // usage: viaduct-hub DESCRIPTOR...
-// Each descriptor is an end of a socket pair whose other end a machine has. A frame goes to the
-// machine that its destination address was last seen to send from, else to all but its sender.
+// Each descriptor is an end of a socket pair whose other end a machine has, or a tap interface. A
+// frame goes where its destination address was last seen to send from, else to all but its sender.
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdint>
@@ -28,7 +29,10 @@ constexpr int max_frames_per_turn = 64;
 class Hub {
  public:
   explicit Hub(const std::vector<int>& ends) : frame_(max_frame_bytes) {
-    for (const int end : ends) polled_.push_back({.fd = end, .events = POLLIN, .revents = 0});
+    for (const int end : ends) {
+      fcntl(end, F_SETFL, fcntl(end, F_GETFL) | O_NONBLOCK);
+      polled_.push_back({.fd = end, .events = POLLIN, .revents = 0});
+    }
   }
 
   int run() {
@@ -44,7 +48,7 @@ class Hub {
 
  private:
   bool forward_from(size_t source) {
-    const ssize_t bytes = recv(polled_[source].fd, frame_.data(), frame_.size(), MSG_DONTWAIT);
+    const ssize_t bytes = read(polled_[source].fd, frame_.data(), frame_.size());
     if (bytes < 0) return false;
     if (bytes < 14) return true;
     addresses_.learn(MacAddress::at(&frame_[6]), source);
@@ -52,7 +56,7 @@ class Hub {
     for (size_t port = 0; port < polled_.size(); ++port) {
       if (port == source || (target && *target != port)) continue;
       // A machine that doesn't take its frames loses them, as on any Ethernet.
-      send(polled_[port].fd, frame_.data(), static_cast<size_t>(bytes), MSG_DONTWAIT);
+      (void)!write(polled_[port].fd, frame_.data(), static_cast<size_t>(bytes));
     }
     return true;
   }

@@ -1,4 +1,8 @@
 /** Networks between machines. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readlinkSync } from 'node:fs';
+
 import t from 'tap';
 
 import { VirtualLink, VirtualMachine } from '../../lib/vm/index.js';
@@ -25,6 +29,18 @@ const client = `
     socket.end();
   });
 `;
+
+/** Network namespaces that this process holds open. */
+function namespacesInUse(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((name) => {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${name}`);
+      return target.startsWith('net:') ? [target] : [];
+    } catch {
+      return [];
+    }
+  });
+}
 
 for (const ends of [2, 3]) {
   t.test(
@@ -76,6 +92,65 @@ t.test(
     t.match(result, { exitCode: 0, stdout: '20 true\n', stderr: '' });
   },
 );
+
+const withoutTaps = ((): string | false => {
+  try {
+    VirtualLink.create(1, { hostAddress: '10.86.0.254/24' }).close();
+    return false;
+  } catch (error) {
+    return (error as Error).message;
+  }
+})();
+
+t.test(
+  'machines of both drivers and the host reach each other',
+  { skip: withoutUml || withoutQemu || withoutTaps },
+  async (t) => {
+    const link = VirtualLink.create(2, { hostAddress: '10.86.0.254/24' });
+    const [first, last] = await Promise.all(
+      (['uml', 'qemu'] as const).map((driver, index) =>
+        VirtualMachine.boot({
+          driver,
+          network: link.ends[index],
+          address: `10.86.0.${index + 1}/24`,
+          timeoutMs: 100_000,
+        }),
+      ),
+    );
+    t.teardown(async () => {
+      await Promise.all([first?.kill(), last?.kill()]);
+      link.close();
+    });
+    const serving = first?.spawn('node', ['-e', server]);
+    await new Promise((resolve) => serving?.stdout.once('data', resolve));
+    const result = await last?.exec('node', ['-e', client], { timeoutMs: 60_000 });
+    t.match(result, { exitCode: 0, stdout: '20 true\n', stderr: '' });
+
+    const again = first?.spawn('node', ['-e', server]);
+    await new Promise((resolve) => again?.stdout.once('data', resolve));
+    const inside = ['--net=' + (link.namespacePath ?? ''), process.execPath, '-e', client];
+    const host = spawn('nsenter', inside, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const [said] = (await once(host.stdout, 'data')) as [Buffer];
+    t.equal(String(said), '20 true\n');
+  },
+);
+
+t.test('the host’s interface is gone when its link is closed', { skip: withoutTaps }, async (t) => {
+  const link = VirtualLink.create(3, { hostAddress: '10.86.0.254/24' });
+  t.equal(link.ends.length, 3);
+  const namespace = readlinkSync(link.namespacePath ?? '');
+  t.ok(namespacesInUse().includes(namespace));
+  link.close();
+  t.notOk(namespacesInUse().includes(namespace));
+  t.throws(() => link.namespacePath, { code: 'ERR_CLOSED' });
+});
+
+t.test('an address that is none is refused', async (t) => {
+  t.throws(() => VirtualLink.create(2, { hostAddress: 'here' }), {
+    code: 'ERR_VM_ARGUMENT',
+    message: /hostAddress must be like 10\.86\.0\.254\/24, not here/,
+  });
+});
 
 t.test('an interface that is not there can’t be configured', { skip: withoutUml }, async (t) => {
   const vm = await VirtualMachine.boot({ name: 'alone' });
