@@ -15,6 +15,7 @@ import { renderReport } from './report/report.js';
 import { summarise } from './statistics.js';
 import { formatAims, formatTable } from './table.js';
 import { runVerbsBenchmark } from './verbs/main.js';
+import { runVmBenchmark } from './vm/main.js';
 
 /** The run was ended by a signal. */
 class EndedBySignal extends Error {
@@ -84,6 +85,10 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     if (args[0] === 'verbs') {
       await runVerbsBenchmark(args.slice(1), ending.signal);
+      return 0;
+    }
+    if (args[0] === 'vm') {
+      await runVmBenchmark(args.slice(1), ending.signal);
       return 0;
     }
     const options = parseOptions(args);
