@@ -17,6 +17,7 @@ const subcommands: Readonly<Record<string, () => Promise<Subcommand>>> = {
   devices: () => import('./devices.js'),
   exec: () => import('./exec.js'),
   run: () => import('./run.js'),
+  vm: () => import('./vm.js'),
 };
 
 const help = `Usage: viaduct COMMAND [OPTION...]
@@ -27,6 +28,7 @@ Commands:
   devices     list the devices of all providers of verbs
   exec        run a verbs program over the software HCA
   run         start the ranks of a job, on this host or in virtual machines
+  vm          boot virtual machines in the background, and use them
 
 Options:
   -h, --help  show this help; viaduct COMMAND --help shows a command's

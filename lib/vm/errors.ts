@@ -19,7 +19,8 @@ export interface VmErrorDetails extends ErrorDetails {
  * (this machine or its driver can't), `ERR_VM_COPY` (files could not be copied), `ERR_VM_MONITOR` (QEMU refuses),
  * `ERR_VM_STATE_FILE` (a snapshot can't be read or made), `ERR_VM_MIGRATION`, `ERR_VM_MIGRATED` (it runs elsewhere now),
  * `ERR_VM_KERNEL` (a guest's kernel can't be used), `ERR_VM_CACHE` (it can't be kept), `ERR_VM_TOOL` (a program of the
- * host failed or is missing).
+ * host failed or is missing), `ERR_VM_NAME` (a machine has that name already, or none has), `ERR_VM_KEEPER` (the process
+ * that owns a machine with a name ended).
  */
 export class VmError extends ViaductError {
   /** The machine's name, where the error is about one. */

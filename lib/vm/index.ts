@@ -20,5 +20,7 @@ export type { CopyOptions } from './copy.js';
 export type { SaveResult, VmDevice } from './drivers/driver.js';
 export type { GuestMemory, VmStatistics } from './statistics.js';
 export { GuestProcess, type GuestExit, type SpawnOptions } from './guest-process.js';
-export { VirtualLink, type LinkEnd } from './link.js';
+export { VirtualLink, type LinkEnd, type LinkOptions } from './link.js';
 export type { DriverName, VmState } from './states.js';
+export { NamedMachine, type ArrivalOptions, type RemoteStreams } from './keeper/named-machine.js';
+export type { ExecRequest, KeptBootOptions, MachineStatus } from './keeper/messages.js';

@@ -9,6 +9,7 @@ import { createServer, connect, type Server, type Socket } from 'node:net';
 import { VmError } from './errors.js';
 import { decodeState, STATE_HEADER_BYTES, type MachineState } from './machine-state.js';
 import { descriptorOf, stopReading } from './socket-handle.js';
+import { assertSocketPath } from './socket-path.js';
 
 const READY = 'ready\n';
 const ARRIVED = 'arrived\n';
@@ -49,6 +50,7 @@ export class MigrationTarget {
 
   /** @throws VmError `ERR_VM_MIGRATION` when nobody waits there */
   static async connect(path: string, vm: string): Promise<MigrationTarget> {
+    assertSocketPath(path, 'vm.migrate');
     const socket = connect(path);
     await new Promise<void>((resolve, reject) => {
       socket.once('connect', resolve).once('error', reject);
@@ -111,6 +113,7 @@ export async function receiveMachine<Machine>(
   options: { readonly signal?: AbortSignal },
   takeUp: (state: MachineState, descriptor: number, onStarted: () => void) => Promise<Machine>,
 ): Promise<Machine> {
+  assertSocketPath(path, 'VirtualMachine.receive');
   const socket = await accept(path, options.signal);
   try {
     const state = decodeState(await readHeader(socket, path), path, 'VirtualMachine.receive');

@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
     fprintf(stderr, "viaduct-guard: %s\n%s", error.c_str(), usage_text);
     return 125;
   }
+  if (options->outlive) return options->supervised() ? supervise(*options) : run_in_place(*options);
   // PROGRAM is killed outright; a supervised one is ended in order, so that signal is caught.
   prctl(PR_SET_PDEATHSIG, options->supervised() ? watched_process_died : SIGKILL);
   if (getppid() != options->parent.value_or(starter)) {

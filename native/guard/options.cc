@@ -6,11 +6,14 @@
 namespace viaduct::guard {
 
 const char usage_text[] =
-    "usage: viaduct-guard [--parent PID] [--cpu N] [--kill-tree] [--same-namespace] [--read-only]\n"
+    "usage: viaduct-guard [--parent PID | --outlive] [--cpu N] [--kill-tree] [--same-namespace] "
+    "[--read-only]\n"
     "                     [--tmpfs DIR]... [--scratch DIR]... [--remove DIR]...\n"
+    "                     [--claim DIR]\n"
     "                     -- PROGRAM [ARGUMENT]...\n"
     "Runs PROGRAM so that it dies with the process that started the guard.\n"
     "  --parent PID   end at once if PID is not the process that started the guard\n"
+    "  --outlive      PROGRAM lives on when the process that started the guard ends\n"
     "  --cpu N        run on processor N only\n"
     "  --kill-tree    all that PROGRAM starts dies with PROGRAM, the guard or its starter\n"
     "These imply --kill-tree:\n"
@@ -20,10 +23,14 @@ const char usage_text[] =
     "  --tmpfs DIR    PROGRAM sees a private tmpfs on DIR, where permitted\n"
     "  --scratch DIR  make DIR first, remove it with all in it at the end\n"
     "  --remove DIR   remove DIR with all in it at the end\n"
+    "  --claim DIR    make DIR before anything else, of which only one guard is capable, and "
+    "remove\n"
+    "                 it with all in it at the end\n"
     "A supervised PROGRAM and its tree are killed at once when the guard gets signal 40.\n";
 
 bool Options::supervised() const {
-  return kill_tree || read_only || !tmpfs.empty() || !scratch.empty() || !remove.empty();
+  return kill_tree || read_only || !tmpfs.empty() || !scratch.empty() || !remove.empty() ||
+         claim.has_value();
 }
 
 namespace {
@@ -47,6 +54,10 @@ std::optional<Options> parse_options(int argc, char** argv, std::string& error) 
       options.kill_tree = true;
       continue;
     }
+    if (option == "--outlive") {
+      options.outlive = true;
+      continue;
+    }
     if (option == "--same-namespace") {
       options.kill_tree = true;
       options.same_namespace = true;
@@ -57,7 +68,8 @@ std::optional<Options> parse_options(int argc, char** argv, std::string& error) 
       continue;
     }
     const bool number = option == "--parent" || option == "--cpu";
-    const bool directory = option == "--tmpfs" || option == "--scratch" || option == "--remove";
+    const bool directory =
+        option == "--tmpfs" || option == "--scratch" || option == "--remove" || option == "--claim";
     if (!number && !directory) {
       error = "unknown option " + std::string(option);
       return std::nullopt;
@@ -80,6 +92,10 @@ std::optional<Options> parse_options(int argc, char** argv, std::string& error) 
     if (value[0] != '/') {
       error = std::string(option) + " needs an absolute path, not " + value;
       return std::nullopt;
+    }
+    if (option == "--claim") {
+      options.claim = value;
+      continue;
     }
     (option == "--tmpfs"     ? options.tmpfs
      : option == "--scratch" ? options.scratch

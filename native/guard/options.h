@@ -13,6 +13,8 @@ struct Options {
   // The process that must be our parent; absent: whoever is when we start.
   std::optional<pid_t> parent;
   std::optional<int> cpu;
+  // PROGRAM belongs to nobody: it lives on when the guard's starter ends.
+  bool outlive = false;
   bool kill_tree = false;
   // For a PROGRAM that knows other processes by number, as the ranks of a job do.
   bool same_namespace = false;
@@ -20,6 +22,7 @@ struct Options {
   std::vector<std::string> tmpfs;
   std::vector<std::string> scratch;
   std::vector<std::string> remove;
+  std::optional<std::string> claim;
   // PROGRAM and its arguments, ended by a null pointer as exec wants it.
   std::vector<char*> command;
 

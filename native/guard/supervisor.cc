@@ -44,13 +44,22 @@ bool is_forwarded(int signal) {
   }
 }
 
+void remove_directory(const std::string& directory) {
+  if (remove_tree(directory)) return;
+  fprintf(stderr, "viaduct-guard: %s could not be removed completely\n", directory.c_str());
+}
+
 void remove_directories(const Options& options) {
   for (const auto* list : {&options.scratch, &options.remove}) {
-    for (const std::string& directory : *list) {
-      if (remove_tree(directory)) continue;
-      fprintf(stderr, "viaduct-guard: %s could not be removed completely\n", directory.c_str());
-    }
+    for (const std::string& directory : *list) remove_directory(directory);
   }
+  if (options.claim) remove_directory(*options.claim);
+}
+
+bool make_directory(const std::string& directory) {
+  if (mkdir(directory.c_str(), 0700) == 0) return true;
+  fprintf(stderr, "viaduct-guard: mkdir %s: %s\n", directory.c_str(), strerror(errno));
+  return false;
 }
 
 // What was there before is not ours to remove.
@@ -66,9 +75,7 @@ bool scratch_is_free(const Options& options) {
 
 bool make_scratch(const Options& options) {
   for (const std::string& directory : options.scratch) {
-    if (mkdir(directory.c_str(), 0700) == 0) continue;
-    fprintf(stderr, "viaduct-guard: mkdir %s: %s\n", directory.c_str(), strerror(errno));
-    return false;
+    if (!make_directory(directory)) return false;
   }
   return true;
 }
@@ -219,10 +226,13 @@ int supervise(const Options& options) {
     fprintf(stderr, "viaduct-guard: pipe: %s\n", strerror(errno));
     return 125;
   }
+  // Made by mkdir itself, so that of two guards one gets it; the other removes nothing.
+  if (options.claim && !make_directory(*options.claim)) return 125;
   bool is_init = false;
   const pid_t keeper = options.same_namespace ? fork() : fork_isolated(is_init);
   if (keeper < 0) {
     fprintf(stderr, "viaduct-guard: fork: %s\n", strerror(errno));
+    if (options.claim) remove_directory(*options.claim);
     return 125;
   }
   if (keeper == 0) {

@@ -30,7 +30,7 @@ TEST(GuardOptions, PlainProgramNeedsNoSupervisor) {
 
 TEST(GuardOptions, WhatIsCleanedUpNeedsASupervisor) {
   std::string error;
-  for (const char* option : {"--remove", "--scratch", "--tmpfs"}) {
+  for (const char* option : {"--remove", "--scratch", "--tmpfs", "--claim"}) {
     const auto options = parse({option, "/x", "--", "true"}, error);
     ASSERT_TRUE(options) << error;
     EXPECT_TRUE(options->supervised()) << option;

@@ -1,6 +1,6 @@
 /** The guard: a program behind it behaves as without it, and dies with whoever started it. */
 import { spawn, spawnSync, type SpawnSyncReturns } from 'node:child_process';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
@@ -25,6 +25,10 @@ async function treeOfAtLeast(pid: number, count: number): Promise<KnownProcess[]
     if (tree.length >= count) return tree;
     await sleep(10);
   }
+}
+
+function isThere(pid: number): boolean {
+  return existsSync(`/proc/${pid}`);
 }
 
 const ways = [
@@ -160,6 +164,43 @@ t.test('a scratch directory that exists is not taken', async (t) => {
   const result = run('--scratch', `${directory}/taken`, '--', 'true');
   t.match(result, { status: 125, stderr: /--scratch .*taken: File exists/ });
   t.ok(existsSync(`${directory}/taken/file`), 'and not removed');
+});
+
+t.test(
+  'with --outlive a program lives on without its starter, and dies with the guard',
+  async (t) => {
+    const directory = t.testdir({});
+    const [owner, pid] = await startOwner(t, [
+      ...['--outlive', '--same-namespace', '--claim', `${directory}/mine`, '--', 'sh', '-c'],
+      'while sleep 0.05; do echo alive >> "$0"; done',
+      `${directory}/mine/log`,
+    ]);
+    const tree = await treeOfAtLeast(pid, 3);
+    t.teardown(() =>
+      tree.forEach((each) => isThere(each.pid) && process.kill(each.pid, 'SIGKILL')),
+    );
+    process.kill(owner, 'SIGKILL');
+    while (isThere(owner)) await sleep(10);
+    const before = readFileSync(`${directory}/mine/log`, 'utf8').length;
+    while (readFileSync(`${directory}/mine/log`, 'utf8').length === before) await sleep(10);
+    process.kill(pid, 'SIGKILL');
+    t.same(await survivors(tree), []);
+    while (existsSync(`${directory}/mine`)) await sleep(10);
+    t.pass('and the directory is removed');
+  },
+);
+
+t.test('of two guards one claims a directory, and the other removes nothing', async (t) => {
+  const directory = t.testdir({});
+  const claim = ['--claim', `${directory}/one`, '--', 'sh', '-c'];
+  const winner = spawn(guard, [...claim, 'echo mine; cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.teardown(() => winner.kill('SIGKILL'));
+  await new Promise((resolve) => winner.stdout.once('data', resolve));
+  t.match(run(...claim, 'echo mine'), { status: 125, stdout: '', stderr: /one: File exists/ });
+  t.ok(existsSync(`${directory}/one`));
+  winner.stdin.end();
+  await new Promise((resolve) => winner.once('close', resolve));
+  t.notOk(existsSync(`${directory}/one`));
 });
 
 t.test('wrong usage is said with the usage', async (t) => {

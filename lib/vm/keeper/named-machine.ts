@@ -1,0 +1,333 @@
+/** Machines that outlive the process that booted them, known by their names to all processes of one user. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+
+import { builtExecutable } from '../../addon/index.js';
+import { VmError } from '../errors.js';
+import { JsonConnection } from './json-connection.js';
+import {
+  claimedNames,
+  isClaimed,
+  machineFolder,
+  removeAbandoned,
+  socketPath,
+} from './machine-folder.js';
+import type {
+  ExecRequest,
+  FromKeeper,
+  KeptBootOptions,
+  MachineStatus,
+  Origin,
+  PlainError,
+  Progress,
+  Request,
+  Results,
+  ToKeeper,
+} from './messages.js';
+
+const KEEPER = fileURLToPath(new URL('./keeper.js', import.meta.url));
+
+/** Of a machine that comes to life. */
+export interface ArrivalOptions {
+  /** Takes the console's text until the machine is there. */
+  readonly onConsole?: (text: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** What a command in the guest is given and where its output goes. */
+export interface RemoteStreams {
+  readonly stdin?: AsyncIterable<Buffer>;
+  readonly onStdout?: (chunk: Buffer) => void;
+  readonly onStderr?: (chunk: Buffer) => void;
+  /** Signals for the command, as they come. */
+  readonly signals?: (forward: (signal: NodeJS.Signals) => void) => void;
+}
+
+function failure({ code, message }: PlainError, vm: string): VmError {
+  // The keeper's errors name their machine already.
+  const own = `VM ${vm}: `;
+  return message.startsWith(own)
+    ? new VmError(code, message.slice(own.length), { vm })
+    : new VmError(code, message, { vm });
+}
+
+/**
+ * A machine with a name, owned by a process of its own, the keeper: it lives until it is stopped or killed, or its
+ * keeper is.
+ *
+ * ```ts
+ * import { NamedMachine } from 'viaduct/vm';
+ *
+ * const machine = await NamedMachine.boot('example', { driver: 'uml' });
+ * const { exitCode } = await machine.exec({ command: 'true', args: [] });
+ * console.log(machine.name, exitCode); // example 0
+ * await (await NamedMachine.open('example')).stop();
+ * ```
+ */
+export class NamedMachine {
+  readonly name: string;
+
+  private constructor(name: string) {
+    this.name = name;
+  }
+
+  /**
+   * Boots a machine in the background.
+   *
+   * @throws VmError `ERR_VM_NAME` when a machine has that name already, and what `VirtualMachine.boot` throws
+   */
+  static async boot(
+    name: string,
+    options: KeptBootOptions = {},
+    arrival: ArrivalOptions = {},
+  ): Promise<NamedMachine> {
+    return NamedMachine.#start(name, { kind: 'boot', options }, arrival);
+  }
+
+  /** As `VirtualMachine.restore`, in the background. */
+  static async restore(
+    name: string,
+    path: string,
+    arrival: ArrivalOptions = {},
+  ): Promise<NamedMachine> {
+    return NamedMachine.#start(name, { kind: 'restore', path: resolve(path) }, arrival);
+  }
+
+  /** As `VirtualMachine.receive`, in the background. */
+  static async receive(
+    name: string,
+    path: string,
+    arrival: ArrivalOptions = {},
+  ): Promise<NamedMachine> {
+    return NamedMachine.#start(name, { kind: 'receive', path: resolve(path) }, arrival);
+  }
+
+  /** @throws VmError `ERR_VM_NAME` when there is no machine of that name */
+  static async open(name: string): Promise<NamedMachine> {
+    const machine = new NamedMachine(name);
+    await machine.status();
+    return machine;
+  }
+
+  /** The machines of this user on this host, by name. */
+  static async list(): Promise<MachineStatus[]> {
+    const found = await Promise.all(
+      claimedNames().map(async (name) => {
+        try {
+          return await new NamedMachine(name).status();
+        } catch (error) {
+          // It ended just now, is booting still, or the folder is another's.
+          if (error instanceof VmError && error.code === 'ERR_VM_NAME') return undefined;
+          throw error;
+        }
+      }),
+    );
+    return found.filter((status) => status !== undefined);
+  }
+
+  static async #start(
+    name: string,
+    origin: Origin,
+    arrival: ArrivalOptions,
+  ): Promise<NamedMachine> {
+    arrival.signal?.throwIfAborted();
+    const folder = machineFolder(name);
+    if (isClaimed(name) && (await NamedMachine.#isServed(name))) {
+      throw new VmError(
+        'ERR_VM_NAME',
+        `there is a machine '${name}' already; stop it (viaduct vm stop ${name}) or choose another name`,
+        { call: 'NamedMachine.boot', operands: { name } },
+      );
+    }
+    const guard = spawn(
+      builtExecutable('viaduct-guard'),
+      [
+        ...['--outlive', '--same-namespace', '--claim', folder, '--'],
+        ...[process.execPath, KEEPER, JSON.stringify({ name, origin })],
+      ],
+      { cwd: '/', detached: true, stdio: ['ignore', 'ignore', 'pipe', 'pipe'] },
+    );
+    const onAbort = (): void => void guard.kill('SIGTERM');
+    arrival.signal?.addEventListener('abort', onAbort, { once: true });
+    let complaint = '';
+    guard.stderr?.setEncoding('utf8').on('data', (text: string) => (complaint += text));
+    const ended = once(guard, 'close').catch((error: unknown) => {
+      complaint = error instanceof Error ? error.message : String(error);
+    });
+    try {
+      for await (const line of createInterface({ input: guard.stdio[3] as Readable })) {
+        const message = JSON.parse(line) as Progress;
+        if (message.type === 'console') arrival.onConsole?.(message.text);
+        if (message.type === 'error') {
+          // Nothing of it is left when the caller learns of it.
+          await ended;
+          arrival.signal?.throwIfAborted();
+          throw failure(message.error, name);
+        }
+        if (message.type === 'ready') {
+          guard.unref();
+          guard.stderr?.destroy();
+          return new NamedMachine(name);
+        }
+      }
+    } finally {
+      arrival.signal?.removeEventListener('abort', onAbort);
+    }
+    await ended;
+    arrival.signal?.throwIfAborted();
+    const why = complaint.trim();
+    throw new VmError(
+      'ERR_VM_KEEPER',
+      `its keeper ended before the machine was there${why === '' ? '' : `: ${why}`}`,
+      { vm: name, call: 'NamedMachine.boot' },
+    );
+  }
+
+  /** Whether a keeper answers, or has the name and will; what nobody answers for is removed. */
+  static async #isServed(name: string): Promise<boolean> {
+    try {
+      await new NamedMachine(name).status();
+      return true;
+    } catch (error) {
+      if (!(error instanceof VmError && error.code === 'ERR_VM_NAME')) throw error;
+      if ((error.cause as NodeJS.ErrnoException | undefined)?.code !== 'ECONNREFUSED') {
+        return isClaimed(name);
+      }
+      removeAbandoned(name);
+      return false;
+    }
+  }
+
+  async status(): Promise<MachineStatus> {
+    return this.#ask({ op: 'status' });
+  }
+
+  async stats(): Promise<Results['stats']> {
+    return this.#ask({ op: 'stats' });
+  }
+
+  async pause(): Promise<void> {
+    await this.#ask({ op: 'pause' });
+  }
+
+  async resume(): Promise<void> {
+    await this.#ask({ op: 'resume' });
+  }
+
+  /** As `VirtualMachine.stop`; of one that has ended by itself it removes what is remembered. */
+  async stop(options: { readonly graceMs?: number } = {}): Promise<void> {
+    await this.#ask({ op: 'stop', ...options });
+  }
+
+  async kill(): Promise<void> {
+    await this.#ask({ op: 'kill' });
+  }
+
+  async snapshot(path: string): Promise<Results['snapshot']> {
+    return this.#ask({ op: 'snapshot', path: resolve(path) });
+  }
+
+  /** To a machine that waits in `receive` at the Unix socket `path`. */
+  async migrate(path: string): Promise<Results['migrate']> {
+    return this.#ask({ op: 'migrate', path: resolve(path) });
+  }
+
+  /** @returns what the guest then has in bytes */
+  async resizeMemory(sizeBytes: number): Promise<number> {
+    return this.#ask({ op: 'resizeMemory', sizeBytes });
+  }
+
+  async copyIn(from: string, to: string): Promise<void> {
+    await this.#ask({ op: 'copyIn', from: resolve(from), to });
+  }
+
+  async copyOut(from: string, to: string): Promise<void> {
+    await this.#ask({ op: 'copyOut', from, to: resolve(to) });
+  }
+
+  /** The console's text so far; with `follow` what comes, too, until the machine ends or the signal aborts. */
+  async console(
+    onText: (text: string) => void,
+    options: { readonly follow?: boolean; readonly signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const { follow = false, signal } = options;
+    await this.#ask({ op: 'console', follow }, { onText, signal });
+  }
+
+  /** Runs a command in the guest; its streams go as `streams` says. */
+  async exec(request: ExecRequest, streams: RemoteStreams = {}): Promise<Results['exec']> {
+    return this.#ask({ op: 'exec', ...request }, { streams });
+  }
+
+  async #ask<R extends Request>(
+    request: R,
+    {
+      onText,
+      streams,
+      signal,
+    }: {
+      readonly onText?: (text: string) => void;
+      readonly streams?: RemoteStreams;
+      readonly signal?: AbortSignal | undefined;
+    } = {},
+  ): Promise<Results[R['op']]> {
+    const connection = await this.#connect();
+    const onAbort = (): void => connection.destroy();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      await connection.send({ type: 'request', request });
+      if (streams !== undefined) feed(connection, streams);
+      for await (const message of connection.messages()) {
+        if (message.type === 'result') return message.result as Results[R['op']];
+        if (message.type === 'error') throw failure(message.error, this.name);
+        if (message.type === 'text') onText?.(message.text);
+        else {
+          const take = message.type === 'stdout' ? streams?.onStdout : streams?.onStderr;
+          take?.(Buffer.from(message.bytes, 'base64'));
+        }
+      }
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      connection.destroy();
+    }
+    signal?.throwIfAborted();
+    throw new VmError('ERR_VM_ENDED', 'its keeper has ended', {
+      vm: this.name,
+      call: `NamedMachine.${request.op}`,
+    });
+  }
+
+  async #connect(): Promise<JsonConnection<FromKeeper, ToKeeper>> {
+    const path = socketPath(this.name);
+    isClaimed(this.name);
+    const socket = connect(path);
+    try {
+      await once(socket, 'connect');
+    } catch (cause) {
+      throw new VmError(
+        'ERR_VM_NAME',
+        `there is no machine '${this.name}'; viaduct vm list shows those that there are`,
+        { call: 'NamedMachine.open', operands: { name: this.name }, cause },
+      );
+    }
+    return new JsonConnection(socket);
+  }
+}
+
+function feed(connection: JsonConnection<FromKeeper, ToKeeper>, streams: RemoteStreams): void {
+  streams.signals?.((signal) => void connection.send({ type: 'signal', signal }));
+  void (async () => {
+    if (streams.stdin !== undefined) {
+      for await (const chunk of streams.stdin) {
+        if (!connection.open) return;
+        await connection.send({ type: 'stdin', bytes: chunk.toString('base64') });
+      }
+    }
+    await connection.send({ type: 'stdinEnd' });
+  })();
+}
