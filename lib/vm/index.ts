@@ -24,3 +24,4 @@ export { VirtualLink, type LinkEnd, type LinkOptions } from './link.js';
 export type { DriverName, VmState } from './states.js';
 export { NamedMachine, type ArrivalOptions, type RemoteStreams } from './keeper/named-machine.js';
 export type { ExecRequest, KeptBootOptions, MachineStatus } from './keeper/messages.js';
+export * from './passthrough/index.js';

@@ -15,7 +15,15 @@ import {
   UnsupportedError,
   VerbsError,
 } from 'viaduct/verbs';
-import { VmError } from 'viaduct/vm';
+import {
+  type DeviceLease,
+  type Finding,
+  PassthroughError,
+  PassthroughHost,
+  type PciDevice,
+  type QmpConnection,
+  VmError,
+} from 'viaduct/vm';
 
 /** Compiles if the value is of that type and of no wider one. */
 type Same<A, B> =
@@ -82,6 +90,28 @@ export async function jobs(): Promise<void> {
   is<typeof exitCode, number | null>(true);
   // @ts-expect-error no such driver
   await VirtualMachine.boot({ driver: 'xen' });
+}
+
+export async function passthrough(qmp: QmpConnection): Promise<void> {
+  const host = new PassthroughHost();
+  const [device] = host.rdmaDevices();
+  is<NonNullable<typeof device>['pci'], PciDevice | undefined>(true);
+  const findings = await host.preflight('0000:3b:00.0', { virtualFunctions: 4 });
+  is<typeof findings, Finding[]>(true);
+  // @ts-expect-error a number is needed
+  await host.setVirtualFunctionCount('0000:3b:00.0');
+  await host.setIdentity('0000:3b:00.1', { mac: '02:00:00:00:3b:01' });
+  await using lease = await host.lease('0000:3b:00.1', { memoryBytes: 2 ** 30 });
+  is<typeof lease, DeviceLease>(true);
+  await VirtualMachine.boot({
+    driver: 'qemu',
+    devices: [{ qemuArguments: lease.qemuArguments({ id: 'hca0' }) }],
+  });
+  // @ts-expect-error an id is needed, by which it is unplugged
+  await lease.plug(qmp, { bus: 'port1' });
+  await lease.unplug(qmp, 'hca0', { timeoutMs: 5 });
+  const error = new PassthroughError('ERR_PASSTHROUGH_BUSY', 'text');
+  is<typeof error.findings, readonly Finding[]>(true);
 }
 
 export function codeOf(error: MpiError | ApertureError | VmError): string {
