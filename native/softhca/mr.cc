@@ -53,14 +53,12 @@ int check_memory(const void* address, size_t length, uint32_t access) {
   return errno == ENOMEM || errno == EFAULT || errno == EINVAL ? EFAULT : errno;
 }
 
-// Sends of our own read the table without a lock that withdraw_key waits for.
+// Sends of our own read the table without a lock that withdraw_key waits for. After withdraw_key.
 void wait_for_senders(Host& host) {
   std::lock_guard guard(host.objects);
   for (uint32_t i = 0; i < host.qp_limit; ++i) {
-    QueuePair* qp = host.qps[i];
-    if (!qp) continue;
-    qp->send_lock.lock();
-    qp->send_lock.unlock();
+    const QueuePair* qp = host.qps[i];
+    if (qp) qp->send_lock.await_exit();
   }
 }
 
