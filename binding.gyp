@@ -101,7 +101,9 @@
         "native/softhca/explain.cc",
         "native/softhca/exports.cc",
         "native/softhca/fault_guard.cc",
+        "native/softhca/favour.cc",
         "native/softhca/heap.cc",
+        "native/softhca/heavy_barrier.cc",
         "native/softhca/host.cc",
         "native/softhca/key_table.cc",
         "native/softhca/mcast.cc",
@@ -122,6 +124,7 @@
         "native/softhca/shared_file.cc",
         "native/softhca/shared_lock.cc",
         "native/softhca/site.cc",
+        "native/softhca/spin.cc",
         "native/softhca/srq.cc",
         "native/softhca/wr_builder.cc"
       ],

@@ -118,8 +118,7 @@ void Host::recover(uint16_t holder) {
   for (uint32_t i = 0; i < max_cq; ++i) {
     if (!cqs[i]) continue;
     CqShared& shared = segment().cq[i];
-    if ((shared.producers.word.load(std::memory_order_acquire) & lock_holder_mask) == holder)
-      mend_head(*cqs[i]);
+    if (seize(shared.producers, holder, site())) mend_head(*cqs[i]);
     reclaim(shared.producers, holder);
     if (cqs[i]->channel && shared.head.load() != shared.tail.load() &&
         shared.armed.load() == arm_none) {
@@ -132,8 +131,10 @@ void Host::recover(uint16_t holder) {
   for (uint32_t i = 0; i < qp_limit; ++i) {
     if (!qps[i]) continue;
     QpShared& shared = segment().qp[i];
-    if ((shared.inbound.word.load(std::memory_order_acquire) & lock_holder_mask) != holder)
+    if (!seize(shared.inbound, holder, site())) {
+      reclaim(shared.inbound, holder);
       continue;
+    }
     // A note of a receive that is completed already was only not cleared: to put that receive back
     // would complete it twice.
     QueuePair& qp = *qps[i];

@@ -135,7 +135,7 @@ int close_context(Context* context) {
   ContextShared& shared = host.segment().context[context->index];
   enter(shared.producers, host.site());
   shared.live = 0;
-  unlock(shared.producers);
+  unlock(shared.producers, host.site());
   host.contexts[context->index] = nullptr;
   host.context_indices.give(context->index);
   host.self()->withdraw(context->fd_id);
@@ -157,7 +157,7 @@ void raise_async(Site& site, uint32_t index, ibv_event_type type, uint32_t numbe
     context.ring[head % async_ring] = {uint32_t(type), number};
     context.head.store(head + 1, std::memory_order_release);
   }
-  unlock(context.producers);
+  unlock(context.producers, site);
   if (room && !site.signal(fd, id)) {
     context.deferred.fetch_add(1);
     site.ring_doorbell();

@@ -4,8 +4,6 @@
 
 #include <cassert>
 #include <cerrno>
-#include <cstddef>
-#include <cstring>
 
 #include "softhca/cq_ex.h"
 #include "softhca/pd.h"
@@ -38,69 +36,32 @@ bool raises_solicited(const Cqe& cqe) { return cqe.solicited || cqe.status != IB
 
 }  // namespace
 
-bool push_completion(Site& site, uint32_t index, Cqe cqe) {
-  if (index >= max_cq) return false;
-  CqShared& cq = site.segment->cq[index];
-  if (!enter(cq.producers, site)) return false;
-  uint32_t head = cq.head.load(std::memory_order_relaxed);
-  const uint32_t size = fetch_once(cq.ring_size);
-  if (head - cq.tail_seen >= size) cq.tail_seen = cq.tail.load(std::memory_order_acquire);
-  auto* ring = size != 0 && (size & (size - 1)) == 0
-                   ? site.at<Cqe>(fetch_once(cq.ring_offset), uint64_t(size) * sizeof(Cqe))
-                   : nullptr;
-  if (!cq.live.load(std::memory_order_relaxed) || !ring || head - cq.tail_seen >= size) {
-    // InfiniBand Vol. 1, 11.6.3.1: a completion that has no room is a CQ error, reported once.
-    bool first = ring && cq.overrun.exchange(1) == 0;
-    unlock(cq.producers);
-    if (first) raise_async(site, cq.context, IBV_EVENT_CQ_ERR, index + 1);
-    return false;
-  }
-  if (cq.timestamps) {
-    timespec ts;
-    clock_gettime(cq.timestamps == 2 ? CLOCK_REALTIME : CLOCK_MONOTONIC, &ts);
-    cqe.timestamp_ns = uint64_t(ts.tv_sec) * 1000000000ull + uint64_t(ts.tv_nsec);
-  }
-  Cqe& slot = ring[head & (size - 1)];
-  // All but the number, which the owner reads meanwhile.
-  std::memcpy(&slot, &cqe, offsetof(Cqe, sequence));
-  std::memcpy(&slot.slid, &cqe.slid, sizeof(Cqe) - offsetof(Cqe, slid));
-  __atomic_store_n(&slot.sequence, head + 1, __ATOMIC_RELEASE);
-  bool raise = false;
+uint64_t timestamp(uint32_t kind) {
+  timespec ts;
+  clock_gettime(kind == 2 ? CLOCK_REALTIME : CLOCK_MONOTONIC, &ts);
+  return uint64_t(ts.tv_sec) * 1000000000ull + uint64_t(ts.tv_nsec);
+}
+
+bool refuse_completion(Site& site, CqShared& cq, uint32_t index, bool full) {
+  // InfiniBand Vol. 1, 11.6.3.1: a completion that has no room is a CQ error, reported once.
+  const bool first = full && cq.overrun.exchange(1) == 0;
+  unlock(cq.producers, site);
+  if (first) raise_async(site, cq.context, IBV_EVENT_CQ_ERR, index + 1);
+  return false;
+}
+
+void announce_completion(Site& site, CqShared& cq, uint32_t head, bool solicited) {
   const uint32_t fd = cq.channel_fd;
   const uint64_t id = cq.channel_id;
-  if (id == 0) {
-    cq.head.store(head + 1, std::memory_order_release);
-  } else {
-    // Sequentially consistent, as is the load of `armed`: either the program that arms and then
-    // polls sees this completion, or it is seen here that the program armed.
-    cq.head.exchange(head + 1, std::memory_order_seq_cst);
-    raise = take_arm(cq, raises_solicited(cqe), head + 1);
-  }
-  unlock(cq.producers);
+  // Sequentially consistent, as is the load of `armed`: either the program that arms and then
+  // polls sees this completion, or it is seen here that the program armed.
+  cq.head.exchange(head, std::memory_order_seq_cst);
+  const bool raise = take_arm(cq, solicited, head);
+  unlock(cq.producers, site);
   if (raise && !site.signal(fd, id)) {
     cq.deferred.fetch_add(1);
     site.ring_doorbell();
   }
-  return true;
-}
-
-bool has_completion(const CompletionQueue& cq) {
-  const uint32_t tail = fetch_once(cq.tail);
-  const Cqe& slot = cq.ring[tail & (cq.size - 1)];
-  return __atomic_load_n(&slot.sequence, __ATOMIC_ACQUIRE) == tail + 1;
-}
-
-bool take_completion(CompletionQueue& cq, Cqe* cqe) {
-  if (!has_completion(cq)) return false;
-  *cqe = cq.ring[cq.tail & (cq.size - 1)];
-  __atomic_store_n(&cq.tail, cq.tail + 1, __ATOMIC_RELAXED);
-  cq.shared->tail.store(cq.tail, std::memory_order_release);
-  if (!(cqe->opcode & IBV_WC_RECV)) retire_sends(*cq.host, *cqe);
-  return true;
-}
-
-ibv_wc_status believed_status(uint32_t status) {
-  return status <= IBV_WC_TM_RNDV_INCOMPLETE ? ibv_wc_status(status) : IBV_WC_GENERAL_ERR;
 }
 
 // What was polled still lies in the ring, so this finds it either way.
@@ -139,22 +100,23 @@ void purge_completions(CompletionQueue& cq, uint32_t qp_num) {
     cq.tail = keep;
     shared.tail.store(keep, std::memory_order_release);
   }
-  unlock(shared.producers);
+  unlock(shared.producers, site);
 }
 
-void read_completion(const Cqe& cqe, ibv_wc* wc) {
-  wc->wr_id = cqe.wr_id;
-  wc->status = believed_status(cqe.status);
-  wc->opcode = ibv_wc_opcode(cqe.opcode & 0xff);
-  wc->vendor_err = cqe.vendor_err;
-  wc->byte_len = cqe.byte_len;
-  wc->imm_data = cqe.imm_data;
-  wc->qp_num = cqe.qp_num;
-  wc->src_qp = cqe.src_qp;
-  wc->wc_flags = cqe.wc_flags;
+// Each field is read once: peers write them.
+static void read_completion(const Cqe& cqe, ibv_wc* wc) {
+  wc->wr_id = fetch_once(cqe.wr_id);
+  wc->status = believed_status(fetch_once(cqe.status));
+  wc->opcode = ibv_wc_opcode(fetch_once(cqe.opcode) & 0xff);
+  wc->vendor_err = fetch_once(cqe.vendor_err);
+  wc->byte_len = fetch_once(cqe.byte_len);
+  wc->imm_data = fetch_once(cqe.imm_data);
+  wc->qp_num = fetch_once(cqe.qp_num);
+  wc->src_qp = fetch_once(cqe.src_qp);
+  wc->wc_flags = fetch_once(cqe.wc_flags);
   wc->pkey_index = 0;
-  wc->slid = cqe.slid;
-  wc->sl = cqe.sl;
+  wc->slid = fetch_once(cqe.slid);
+  wc->sl = fetch_once(cqe.sl);
   wc->dlid_path_bits = 0;
 }
 
@@ -165,11 +127,9 @@ int poll_cq(ibv_cq* verbs, int count, ibv_wc* wc) {
   if (!has_completion(*cq)) return 0;
   std::lock_guard guard(cq->consumer);
   int got = 0;
-  while (got < count) {
-    Cqe cqe;
-    if (!take_completion(*cq, &cqe)) break;
-    read_completion(cqe, &wc[got++]);
-  }
+  while (got < count &&
+         take_completion(*cq, [&](const Cqe& cqe) { read_completion(cqe, &wc[got]); }))
+    ++got;
   return got;
 }
 
@@ -309,7 +269,7 @@ int destroy_cq(ibv_cq* verbs) {
     cq->live = false;
     enter(cq->shared->producers, host.site());
     cq->shared->live.store(0);
-    unlock(cq->shared->producers);
+    unlock(cq->shared->producers, host.site());
     host.cqs[cq->index] = nullptr;
   }
   if (cq->channel) leave_channel(cq->channel, cq);
@@ -344,7 +304,7 @@ int resize_cq(ibv_cq* verbs, int cqe) {
   assert(to);
   // 11.2.8.3: not below what the queue holds.
   if (waiting > size || waiting > cq->size) {
-    unlock(shared.producers);
+    unlock(shared.producers, host.site());
     host.release(offset);
     return EINVAL;
   }
@@ -357,7 +317,7 @@ int resize_cq(ibv_cq* verbs, int cqe) {
   shared.ring_offset = offset;
   shared.ring_size = size;
   cq->ex.cqe = int(size);
-  unlock(shared.producers);
+  unlock(shared.producers, host.site());
   host.release(old);
   return 0;
 }

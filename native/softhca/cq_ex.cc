@@ -11,7 +11,7 @@ namespace {
 CompletionQueue& of(ibv_cq_ex* ex) { return *CompletionQueue::of(ibv_cq_ex_to_cq(ex)); }
 
 int step(CompletionQueue& cq) {
-  if (!take_completion(cq, &cq.current)) return ENOENT;
+  if (!take_completion(cq, [&](const Cqe& cqe) { copy_fields(cqe, &cq.current); })) return ENOENT;
   cq.ex.status = believed_status(cq.current.status);
   cq.ex.wr_id = cq.current.wr_id;
   return 0;

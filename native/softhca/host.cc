@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "softhca/fault_guard.h"
+#include "softhca/heavy_barrier.h"
 #include "softhca/remap.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -126,6 +127,7 @@ void Host::close_all() {
 }
 
 bool Host::start() {
+  register_heavy_barrier();
   if (!create_files(&files_)) return false;
   self_ = std::make_shared<Site>();
   self_->self = true;

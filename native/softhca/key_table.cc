@@ -22,24 +22,6 @@ uint32_t random_key() {
 
 constexpr uint32_t reserved_mark = 0xffffffff;  // in KeyEntry::kind
 
-bool in_bounds(const KeyEntry& entry, uint64_t address, uint64_t bytes) {
-  return address >= entry.iova && bytes <= entry.length &&
-         address - entry.iova <= entry.length - bytes;
-}
-
-void fill(Site& site, const KeyEntry& entry, uint64_t address, uint64_t bytes, Span* span) {
-  uint64_t offset = address - entry.iova;
-  span->address = entry.base + offset;
-  span->bytes = bytes;
-  if (site.self) {
-    span->mapped = reinterpret_cast<uint8_t*>(span->address);
-  } else if (entry.map_id != 0) {
-    span->mapped = site.mapped(entry.map_fd, entry.map_id, entry.map_offset + offset, bytes);
-  } else {
-    span->mapped = nullptr;
-  }
-}
-
 }  // namespace
 
 uint32_t reserve_key(Host& host) {
@@ -88,7 +70,8 @@ void publish_key(Host& host, uint32_t key, const KeyInit& init) {
 
 void withdraw_key(Host& host, uint32_t slot) {
   KeyEntry& entry = host.keys().entry[slot];
-  entry.key.exchange(0, std::memory_order_seq_cst);
+  entry.key.store(0, std::memory_order_seq_cst);
+  heavy_barrier();
   // Whoever saw the key holds the lock of one of our queue pairs until done with it.
   for (uint32_t i = 0; i < host.qp_limit; ++i)
     await_exit(host.segment().qp[i].inbound, host.site());
@@ -97,36 +80,6 @@ void withdraw_key(Host& host, uint32_t slot) {
 
 void invalidate_key(Site& site, uint32_t key) {
   site.segment->invalidated[key_slot(key)].store(key, std::memory_order_seq_cst);
-}
-
-const KeyEntry* find_key(const Site& site, uint32_t key) {
-  const KeyEntry& entry = site.keys->entry[key_slot(key)];
-  if (key == 0 || entry.key.load(std::memory_order_seq_cst) != key) return nullptr;
-  if (site.segment->invalidated[key_slot(key)].load(std::memory_order_relaxed) == key)
-    return nullptr;
-  return &entry;
-}
-
-bool resolve_local(const Site& site, uint32_t lkey, uint32_t pd, uint64_t address, uint64_t bytes,
-                   uint32_t access, Span* span) {
-  const KeyEntry* entry = find_key(site, lkey);
-  if (!entry || entry->kind != key_region || entry->pd != pd ||
-      (entry->access & access) != access || !in_bounds(*entry, address, bytes))
-    return false;
-  fill(const_cast<Site&>(site), *entry, address, bytes, span);
-  return true;
-}
-
-bool resolve_remote(Site& site, uint32_t rkey, uint32_t pd, uint32_t qp_num, uint64_t address,
-                    uint64_t bytes, uint32_t access, Span* span) {
-  const KeyEntry* entry = find_key(site, rkey);
-  if (!entry || entry->pd != pd || (entry->access & access) != access ||
-      !in_bounds(*entry, address, bytes))
-    return false;
-  // A type 2B window belongs to one queue pair (InfiniBand Vol. 1, 10.6.7.2.5).
-  if (entry->kind == key_window_2 && entry->qp_num != qp_num) return false;
-  fill(site, *entry, address, bytes, span);
-  return true;
 }
 
 }  // namespace softhca

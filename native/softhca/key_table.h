@@ -40,13 +40,58 @@ void withdraw_key(Host& host, uint32_t slot_of_key);
 void invalidate_key(Site& site, uint32_t key);
 
 // The entry of a valid key, or nullptr.
-const KeyEntry* find_key(const Site& site, uint32_t key);
+inline const KeyEntry* find_key(const Site& site, uint32_t key) {
+  const uint32_t slot = key_slot(key);
+  const KeyEntry& entry = site.keys->entry[slot];
+  if (key == 0 || entry.key.load(std::memory_order_seq_cst) != key ||
+      site.segment->invalidated[slot].load(std::memory_order_relaxed) == key)
+    return nullptr;
+  return &entry;
+}
+
+// Whether the entry is of that domain, and allows that access to these bytes.
+inline bool allows(const KeyEntry& entry, uint32_t pd, uint64_t address, uint64_t bytes,
+                   uint32_t access) {
+  const uint64_t offset = address - entry.iova;
+  return entry.pd == pd && (entry.access & access) == access && address >= entry.iova &&
+         bytes <= entry.length && offset <= entry.length - bytes;
+}
+
+inline Span span_of(Site& site, const KeyEntry& entry, uint64_t address, uint64_t bytes) {
+  const uint64_t offset = address - entry.iova;
+  Span span{entry.base + offset, bytes, nullptr};
+  if (site.self) {
+    span.mapped = reinterpret_cast<uint8_t*>(span.address);
+  } else if (entry.map_id != 0) {
+    span.mapped = site.mapped(entry.map_fd, entry.map_id, entry.map_offset + offset, bytes);
+  }
+  return span;
+}
 
 // For a local key: access 0 reads.
-bool resolve_local(const Site& site, uint32_t lkey, uint32_t pd, uint64_t address, uint64_t bytes,
-                   uint32_t access, Span* span);
+inline const KeyEntry* find_region(const Site& site, uint32_t lkey, uint32_t pd, uint64_t address,
+                                   uint64_t bytes, uint32_t access) {
+  const KeyEntry* entry = find_key(site, lkey);
+  return entry && entry->kind == key_region && allows(*entry, pd, address, bytes, access) ? entry
+                                                                                          : nullptr;
+}
+inline bool resolve_local(Site& site, uint32_t lkey, uint32_t pd, uint64_t address, uint64_t bytes,
+                          uint32_t access, Span* span) {
+  const KeyEntry* entry = find_region(site, lkey, pd, address, bytes, access);
+  if (!entry) return false;
+  *span = span_of(site, *entry, address, bytes);
+  return true;
+}
+
 // For a key that came in a message (InfiniBand Vol. 1, 9.4.1.4 and 10.6.3).
-bool resolve_remote(Site& site, uint32_t rkey, uint32_t pd, uint32_t qp_num, uint64_t address,
-                    uint64_t bytes, uint32_t access, Span* span);
+inline bool resolve_remote(Site& site, uint32_t rkey, uint32_t pd, uint32_t qp_num,
+                           uint64_t address, uint64_t bytes, uint32_t access, Span* span) {
+  const KeyEntry* entry = find_key(site, rkey);
+  if (!entry || !allows(*entry, pd, address, bytes, access)) return false;
+  // A type 2B window belongs to one queue pair (InfiniBand Vol. 1, 10.6.7.2.5).
+  if (entry->kind == key_window_2 && entry->qp_num != qp_num) return false;
+  *span = span_of(site, *entry, address, bytes);
+  return true;
+}
 
 }  // namespace softhca

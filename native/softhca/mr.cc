@@ -71,10 +71,8 @@ void end_key(Host& host, uint32_t slot) {
   // Sends of our own read the table without a lock that withdraw_key waits for.
   std::lock_guard guard(host.objects);
   for (uint32_t i = 0; i < host.qp_limit; ++i) {
-    QueuePair* qp = host.qps[i];
-    if (!qp) continue;
-    qp->send_lock.lock();
-    qp->send_lock.unlock();
+    const QueuePair* qp = host.qps[i];
+    if (qp) qp->send_lock.await_exit();
   }
 }
 

@@ -33,6 +33,10 @@ struct SpanList {
 Moved move_bytes(Site& site, Direction direction, LocalList local, SpanList remote, uint64_t bytes,
                  bool* by_kernel);
 
+inline bool overlap(const uint8_t* one, const uint8_t* other, uint64_t bytes) {
+  return uintptr_t(one) - uintptr_t(other) + bytes - 1 < 2 * bytes - 1;
+}
+
 // The two ways, for tests and for move_bytes.
 void move_direct(Direction direction, LocalList local, SpanList remote, uint64_t bytes);
 Moved move_by_kernel(pid_t pid, Direction direction, LocalList local, SpanList remote,

@@ -1,5 +1,7 @@
 // The direct path: both sides' memory is mapped here, so the transfer is loads and stores.
+#ifdef __x86_64__
 #include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -10,6 +12,8 @@
 
 namespace softhca {
 namespace {
+
+#ifdef __x86_64__
 
 __attribute__((target("avx2"))) void copy_vectors(uint8_t* to, const uint8_t* from, size_t bytes) {
   size_t i = 0;
@@ -28,20 +32,36 @@ __attribute__((target("avx2"))) void copy_vectors(uint8_t* to, const uint8_t* fr
 
 // Some processors copy by `rep movsb`, which memcpy uses for these sizes, many times slower when
 // the destination lies 0 to 63 bytes after the source modulo a page.
-bool slow_for_memcpy(const uint8_t* to, const uint8_t* from, size_t bytes) {
-  return bytes >= 2048 && bytes <= (1u << 20) && ((to - from) & 4095) < 64;
-}
-
-void copy(uint8_t* to, const uint8_t* from, size_t bytes) {
+void copy_apart(uint8_t* to, const uint8_t* from, size_t bytes) {
   static const bool vectors = __builtin_cpu_supports("avx2");
-  bool apart = to + bytes <= from || from + bytes <= to;
-  if (!apart) {
-    memmove(to, from, bytes);
-  } else if (vectors && slow_for_memcpy(to, from, bytes)) {
+  const bool slow = bytes >= 2048 && bytes <= (1u << 20) && ((to - from) & 4095) < 64;
+  if (slow && vectors) {
     copy_vectors(to, from, bytes);
   } else {
     memcpy(to, from, bytes);
   }
+}
+
+#else
+
+void copy_apart(uint8_t* to, const uint8_t* from, size_t bytes) { memcpy(to, from, bytes); }
+
+#endif
+
+void copy(uint8_t* to, const uint8_t* from, size_t bytes) {
+  if (to + bytes <= from || from + bytes <= to) {
+    copy_apart(to, from, bytes);
+  } else {
+    memmove(to, from, bytes);
+  }
+}
+
+void order_stores() {
+#ifdef __x86_64__
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+#else
+  asm volatile("dmb ishst" : : : "memory");
+#endif
 }
 
 // As copy, but the last bytes become visible last.
@@ -53,8 +73,8 @@ void copy_tail_last(uint8_t* to, const uint8_t* from, size_t bytes) {
   uint64_t tail;
   memcpy(&tail, from + bytes - 8, 8);
   copy(to, from, bytes - 8);
-  std::atomic_signal_fence(std::memory_order_seq_cst);
   // Fast string stores are not ordered among themselves, but are before a later store.
+  order_stores();
   __builtin_memcpy(to + bytes - 8, &tail, 8);
 }
 

@@ -102,6 +102,8 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
   qp->index = uint32_t(index);
   qp->pd = pd ? pd->id : 0;
   qp->signal_all = attr.sq_sig_all;
+  for (uint32_t i = 0; i < 32; ++i)
+    if (opcode_allowed(type, ibv_wr_opcode(i))) qp->opcodes |= 1u << i;
   qp->send_cq = sends(type) ? CompletionQueue::of(attr.send_cq) : nullptr;
   qp->recv_cq = receives(type) ? CompletionQueue::of(attr.recv_cq) : nullptr;
   qp->srq = attr.srq ? SharedReceiveQueue::of(attr.srq) : nullptr;
@@ -135,7 +137,7 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
   shared.taken.present = 0;
   shared.attempts = 0;
   shared.qp_num.store(number);
-  unlock(shared.inbound);
+  unlock(shared.inbound, host.site());
 
   ibv_qp& verbs = *qp->verbs();
   verbs.context = context;
@@ -172,7 +174,9 @@ void reset(QueuePair& qp) {
   if (qp.send_cq) purge_completions(*qp.send_cq, qp.ex.qp_base.qp_num);
   if (qp.recv_cq && qp.recv_cq != qp.send_cq) purge_completions(*qp.recv_cq, qp.ex.qp_base.qp_num);
   qp.parked_first = qp.parked_count = qp.draining = 0;
+  // After the purge: nobody polls a completion of this queue pair and counts it any more.
   qp.retired.store(qp.sent.load());
+  qp.receives_polled.store(qp.receives_taken);
   qp.wait = Wait::nothing;
   qp.peer.reset();
   qp.attr = {};
@@ -277,7 +281,7 @@ int destroy_qp(ibv_qp* verbs) {
     enter(qp->shared->inbound, host.site());
     qp->shared->qp_num.store(0);
     qp->shared->state.store(IBV_QPS_RESET);
-    unlock(qp->shared->inbound);
+    unlock(qp->shared->inbound, host.site());
     reset(*qp);
   }
   wait_for_acks(verbs, qp->async_taken);
@@ -310,15 +314,17 @@ int modify_qp(ibv_qp* verbs, ibv_qp_attr* attr, int mask) {
     if (!error) error = check_transition(qp->type(), from, to, mask);
     if (!error) error = check_values(*attr, mask);
     if (error) {
-      unlock(shared.inbound);
+      unlock(shared.inbound, site);
       return error;
     }
     apply(*qp, *attr, mask);
     if (from == IBV_QPS_RESET && to == IBV_QPS_RESET) reset(*qp);
     if (from != to) {
       if (to == IBV_QPS_RESET) reset(*qp);
-      shared.state.store(to, std::memory_order_seq_cst);
-      if (to == IBV_QPS_ERR) {
+      if (to != IBV_QPS_ERR) {
+        shared.state.store(to, std::memory_order_seq_cst);
+      } else {
+        set_error_state(shared);
         flush_receives(site, shared);
         if (qp->srq)
           raise_async(site, shared.context, IBV_EVENT_QP_LAST_WQE_REACHED, verbs->qp_num);
@@ -331,7 +337,7 @@ int modify_qp(ibv_qp* verbs, ibv_qp_attr* attr, int mask) {
       }
       if (to == IBV_QPS_RTS) qp->draining = 0;
     }
-    unlock(shared.inbound);
+    unlock(shared.inbound, site);
     if (to == IBV_QPS_ERR) flush_sends(*qp);
     verbs->state = to;
     parked = qp->parked_count != 0;
@@ -364,12 +370,32 @@ void enter_error(QueuePair& qp) {
   QpShared& shared = *qp.shared;
   enter(shared.inbound, site);
   if (shared.state.load() != IBV_QPS_ERR) {
-    shared.state.store(IBV_QPS_ERR, std::memory_order_seq_cst);
+    set_error_state(shared);
     flush_receives(site, shared);
     if (shared.srq != 0)
       raise_async(site, shared.context, IBV_EVENT_QP_LAST_WQE_REACHED, qp.ex.qp_base.qp_num);
   }
-  unlock(shared.inbound);
+  unlock(shared.inbound, site);
+}
+
+void retire_work(Host& host, uint32_t qp_num, bool sent, uint32_t position) {
+  QueuePair* qp = host.qps[index_of(qp_num)].load(std::memory_order_acquire);
+  if (!qp || qp->ex.qp_base.qp_num != qp_num) return;
+  constexpr auto relaxed = std::memory_order_relaxed;
+  // The ring is in memory that peers write: a place that was never given out frees nothing, and a
+  // receive too many only lets the program overwrite its own.
+  if (!sent) {
+    qp->receives_polled.store(qp->receives_polled.load(relaxed) + 1, relaxed);
+    return;
+  }
+  const uint32_t retired = qp->retired.load(relaxed);
+  if (position - retired - 1 < qp->sent.load(relaxed) - retired)
+    qp->retired.store(position, relaxed);
+}
+
+static uint8_t* receive_at(const QueuePair& qp, uint32_t position) {
+  return qp.receives +
+         uint64_t(position & (qp.receive_slots - 1)) * recv_stride(qp.init.cap.max_recv_sge);
 }
 
 int post_recv(ibv_qp* verbs, ibv_recv_wr* wr, ibv_recv_wr** bad) {
@@ -389,7 +415,9 @@ int post_recv(ibv_qp* verbs, ibv_recv_wr* wr, ibv_recv_wr** bad) {
           uint32_t(wr->num_sge) > qp->init.cap.max_recv_sge ||
           shared.state.load(std::memory_order_relaxed) == IBV_QPS_RESET) {
         error = EINVAL;
-      } else if (head - qp->receives_taken >= qp->init.cap.max_recv_wr) {
+      } else if (head - qp->receives_polled.load(std::memory_order_relaxed) >=
+                     qp->init.cap.max_recv_wr &&
+                 head - qp->receives_taken >= qp->init.cap.max_recv_wr) {
         qp->receives_taken = shared.rq_tail.load(std::memory_order_acquire);
         if (head - qp->receives_taken >= qp->init.cap.max_recv_wr) error = ENOMEM;
       }
@@ -397,17 +425,18 @@ int post_recv(ibv_qp* verbs, ibv_recv_wr* wr, ibv_recv_wr** bad) {
         *bad = wr;
         break;
       }
-      write_receive(qp->receives + uint64_t(head & (qp->receive_slots - 1)) *
-                                       recv_stride(qp->init.cap.max_recv_sge),
-                    *wr);
-      shared.rq_head.exchange(head + 1, std::memory_order_seq_cst);
+      write_receive(receive_at(*qp, head), *wr);
+      store_before_loads(shared.rq_head, head + 1);
     }
+    // Peers have read the slots' lines: fetch the next one now, while nobody waits for it.
+    if (qp->receive_slots != 0)
+      prefetch_to_write(receive_at(*qp, shared.rq_head.load(std::memory_order_relaxed) + 2));
   }
   // After the store above: either who set the error state saw these receives, or it is seen here.
   if (shared.state.load(std::memory_order_seq_cst) == IBV_QPS_ERR) {
     enter(shared.inbound, site);
     if (shared.state.load() == IBV_QPS_ERR) flush_receives(site, shared);
-    unlock(shared.inbound);
+    unlock(shared.inbound, site);
   }
   return error;
 }

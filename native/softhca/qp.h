@@ -24,14 +24,15 @@ enum class Wait { nothing, receive, path };
 struct QueuePair {
   ibv_qp_ex ex{};  // begins with ibv_qp
   std::atomic<bool> live{};
+  bool signal_all{};
+  uint32_t index{};
   Host* host{};
   QpShared* shared{};
-  uint32_t index{};
   ibv_qp_attr attr{};  // as modified so far
   ibv_qp_init_attr init{};
   Address address{};
   uint32_t pd{};
-  bool signal_all{};
+  uint32_t opcodes{};   // a bit for each ibv_wr_opcode that its type has
   uint64_t send_ops{};  // 0: made without the extended interface
   CompletionQueue* send_cq{};
   CompletionQueue* recv_cq{};
@@ -59,7 +60,8 @@ struct QueuePair {
   // The receive ring; the private copies are the ones believed.
   uint8_t* receives{};
   uint32_t receives_taken{};  // as seen last: saves post_recv the line that peers write
-  uint32_t receive_slots{};   // a power of two, 0: none
+  std::atomic<uint32_t> receives_polled{};  // mostly saves it that look, too; polling counts it up
+  uint32_t receive_slots{};                 // a power of two, 0: none
   uint64_t receive_offset{};
   bool enlisted{};  // guarded by the host
 

@@ -36,6 +36,10 @@ struct Hello {
   uint16_t holder;
 };
 
+// A process that can't call heavy_barrier() must not meet one whose locks rely on it. On one kernel
+// all can or none, but for one that is kept from that system call.
+uint32_t protocol_version() { return layout_version << 1 | (heavy_barrier_works() ? 1 : 0); }
+
 socklen_t slot_address(uint32_t slot, sockaddr_un* address) {
   *address = {};
   address->sun_family = AF_UNIX;
@@ -114,7 +118,7 @@ uint32_t claim_slot(int* listener) {
 bool welcome(int connection, uint16_t holder, uint32_t slot, const SegmentFiles& files,
              int doorbell) {
   if (!peer_is_ours(connection, nullptr)) return false;
-  Hello hello{segment_magic, layout_version, slot, segment_bytes, sizeof(KeyTable), holder};
+  Hello hello{segment_magic, protocol_version(), slot, segment_bytes, sizeof(KeyTable), holder};
   int fds[3] = {files.segment, files.keys, doorbell};
   iovec iov{&hello, sizeof hello};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
@@ -166,7 +170,7 @@ std::shared_ptr<Site> attach(uint32_t slot) {
   site->doorbell = fds[2];
   int error = 0;
   if (n != ssize_t(sizeof hello) || hello.magic != segment_magic ||
-      hello.version != layout_version || hello.slot != slot ||
+      hello.version != protocol_version() || hello.slot != slot ||
       hello.segment_size != segment_bytes || hello.keys_size != sizeof(KeyTable) ||
       hello.holder <= owner_holder || !is_eventfd(fds[2])) {
     error = EPROTO;

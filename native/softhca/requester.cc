@@ -36,10 +36,6 @@ ibv_wc_opcode completion_opcode(ibv_wr_opcode opcode) {
   }
 }
 
-bool is_atomic(ibv_wr_opcode opcode) {
-  return opcode == IBV_WR_ATOMIC_CMP_AND_SWP || opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
-}
-
 uint32_t state_of(const QueuePair& qp) { return qp.shared->state.load(std::memory_order_relaxed); }
 
 bool is_reliable(ibv_qp_type type) { return type == IBV_QPT_RC || type == IBV_QPT_XRC_SEND; }
@@ -122,15 +118,19 @@ bool gather(const QueuePair& qp, const SendRequest& request, Gathered* gathered)
   gathered->count = 0;
   gathered->bytes = 0;
   bool inlined = request.flags & IBV_SEND_INLINE;
-  bool writes = request.opcode == IBV_WR_RDMA_READ || is_atomic(request.opcode);
+  const bool writes = request.opcode == IBV_WR_RDMA_READ || is_atomic(request.opcode);
+  const uint32_t access = writes ? IBV_ACCESS_LOCAL_WRITE : 0;
+  const Site& site = qp.host->site();
   for (uint32_t i = 0; i < request.num_sge; ++i) {
     const ibv_sge& sge = request.sge[i];
     if (sge.length == 0) continue;
-    Span span{sge.addr, sge.length, nullptr};
-    if (!inlined && !resolve_local(qp.host->site(), sge.lkey, qp.pd, sge.addr, sge.length,
-                                   writes ? IBV_ACCESS_LOCAL_WRITE : 0, &span))
-      return false;
-    gathered->pieces[gathered->count++] = {reinterpret_cast<void*>(span.address), sge.length};
+    uint64_t address = sge.addr;
+    if (!inlined) {
+      const KeyEntry* entry = find_region(site, sge.lkey, qp.pd, address, sge.length, access);
+      if (!entry) return false;
+      address += entry->base - entry->iova;
+    }
+    gathered->pieces[gathered->count++] = {reinterpret_cast<void*>(address), sge.length};
     gathered->bytes += sge.length;
   }
   return true;
@@ -153,23 +153,8 @@ bool scatter_original(const Gathered& gathered, uint64_t original) {
 }
 
 Message make_message(const QueuePair& qp, const SendRequest& request, const Gathered& gathered) {
-  Message message;
-  message.transport = qp.type();
-  message.opcode = request.opcode;
-  message.solicited = request.flags & IBV_SEND_SOLICITED;
-  message.imm = request.imm;
-  message.src_qp = qp.ex.qp_base.qp_num;
-  message.remote_address = request.remote_address;
-  message.rkey = request.rkey;
-  message.srq_number = request.srq_number;
-  message.qkey = 0;
-  message.sl = qp.address.sl;
-  message.grh = nullptr;
-  message.compare_add = request.compare_add;
-  message.swap = request.swap;
-  message.local = {gathered.pieces, gathered.count};
-  message.bytes = gathered.bytes;
-  return message;
+  return {request,        qp.type(),    qp.ex.qp_base.qp_num, {gathered.pieces, gathered.count},
+          gathered.bytes, qp.address.sl};
 }
 
 void count(QueuePair& qp, const Reply& reply, uint64_t bytes) {
@@ -253,6 +238,37 @@ Outcome run(QueuePair& qp, const SendRequest& request) {
   return await_path(qp, request);
 }
 
+// The straight way, see responder.h. False: it isn't that, and nothing has happened.
+bool run_straight(QueuePair& qp, const SendRequest& request) {
+  constexpr uint32_t straight = 1u << IBV_WR_RDMA_WRITE | 1u << IBV_WR_RDMA_READ |
+                                1u << IBV_WR_SEND | 1u << IBV_WR_SEND_WITH_IMM;
+  Site* const peer = qp.peer.get();
+  if (!(straight >> request.opcode & 1) || request.num_sge != 1 || !peer ||
+      peer->gone.load(std::memory_order_acquire) || !qp.address.reachable ||
+      (qp.type() != IBV_QPT_RC && qp.type() != IBV_QPT_UC))
+    return false;
+  const uint32_t bytes = request.sge->length;
+  if (bytes - 1 >= straight_bytes) return false;
+  uint64_t address = request.sge->addr;
+  if (!(request.flags & IBV_SEND_INLINE)) {
+    const KeyEntry* entry =
+        find_region(qp.host->site(), request.sge->lkey, qp.pd, address, bytes,
+                    request.opcode == IBV_WR_RDMA_READ ? IBV_ACCESS_LOCAL_WRITE : 0);
+    if (!entry) return false;
+    address += entry->base - entry->iova;
+  }
+  const Answer answer =
+      deliver_straight(*peer, qp.attr.dest_qp_num,
+                       {request, uint32_t(qp.type()), qp.ex.qp_base.qp_num, qp.address.sl,
+                        reinterpret_cast<uint8_t*>(address), bytes});
+  if (answer == Answer::none) return false;
+  const bool done = answer == Answer::ack;
+  qp.operations[0] += done;
+  qp.bytes[0] += done ? bytes : 0;
+  finish(qp, request, done ? IBV_WC_SUCCESS : IBV_WC_REM_OP_ERR, bytes);
+  return true;
+}
+
 int park(QueuePair& qp, const SendRequest& request) {
   uint32_t room = qp.init.cap.max_send_wr;
   if (qp.parked_count >= room) return ENOMEM;
@@ -306,7 +322,7 @@ bool opcode_allowed(ibv_qp_type type, ibv_wr_opcode opcode) {
 int check_send(const QueuePair& qp, const SendRequest& request) {
   uint32_t state = state_of(qp);
   if (state < IBV_QPS_RTS) return EINVAL;
-  if (!opcode_allowed(qp.type(), request.opcode)) return EINVAL;
+  if (!(qp.opcodes >> (request.opcode & 31) & 1) || request.opcode > 31) return EINVAL;
   if (request.num_sge > qp.init.cap.max_send_sge && !(request.flags & IBV_SEND_INLINE))
     return EINVAL;
   if (request.num_sge > max_sge) return EINVAL;
@@ -333,7 +349,8 @@ int submit(QueuePair& qp, SendRequest& request) {
     complete(qp, request, IBV_WC_WR_FLUSH_ERR, 0);
     return 0;
   }
-  if (qp.parked_count == 0 && state == IBV_QPS_RTS && run(qp, request) != Outcome::waiting)
+  if (qp.parked_count == 0 && state == IBV_QPS_RTS &&
+      (run_straight(qp, request) || run(qp, request) != Outcome::waiting))
     return 0;
   return park(qp, request);
 }
@@ -404,17 +421,6 @@ void flush_sends(QueuePair& qp) {
   }
   qp.draining = 0;
   qp.wait = Wait::nothing;
-}
-
-void retire_sends(Host& host, const Cqe& cqe) {
-  QueuePair* qp = host.qps[index_of(cqe.qp_num)].load(std::memory_order_acquire);
-  if (!qp || qp->ex.qp_base.qp_num != cqe.qp_num) return;
-  // The ring is in memory that peers write: a place that was never given out frees nothing.
-  uint32_t retired = qp->retired.load(std::memory_order_relaxed);
-  uint32_t outstanding = qp->sent.load(std::memory_order_relaxed) - retired;
-  while (cqe.position - retired - 1 < outstanding &&
-         !qp->retired.compare_exchange_weak(retired, cqe.position, std::memory_order_relaxed)) {
-  }
 }
 
 bool advance(QueuePair& qp) {

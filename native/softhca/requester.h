@@ -4,27 +4,9 @@
 #include <infiniband/verbs.h>
 
 #include "softhca/qp.h"
+#include "softhca/send_request.h"
 
 namespace softhca {
-
-// A send work request in the device's own form. `sge` belongs to whoever made the request.
-struct SendRequest {
-  uint64_t wr_id;
-  ibv_wr_opcode opcode;
-  uint32_t flags;     // ibv_send_flags
-  uint32_t position;  // in the send queue, given by submit
-  uint32_t imm;
-  uint32_t num_sge;
-  const ibv_sge* sge;  // inline data: addresses in this process, keys ignored
-  uint64_t remote_address;
-  uint32_t rkey;
-  uint32_t srq_number;
-  uint64_t compare_add, swap;
-  uint32_t remote_qp_num, remote_qkey;  // UD
-  ibv_mw* window;
-  ibv_mw_bind_info bind;
-  Address address;  // UD
-};
 
 struct ParkedSend {
   SendRequest request;
@@ -41,8 +23,6 @@ int submit(QueuePair& qp, SendRequest& request);
 
 // Tries parked work again. False when there is none left.
 bool advance(QueuePair& qp);
-// Frees the places in the send queue up to that of a completion that the program polled.
-void retire_sends(Host& host, const Cqe& cqe);
 // Completes all parked work as flushed; the caller holds send_lock.
 void flush_sends(QueuePair& qp);
 

@@ -19,13 +19,6 @@ Reply dropped() { return {Answer::none, IBV_WC_SUCCESS, 0, 0, false}; }
 bool has_payload_in_receive(ibv_wr_opcode opcode) {
   return opcode == IBV_WR_SEND || opcode == IBV_WR_SEND_WITH_IMM || opcode == IBV_WR_SEND_WITH_INV;
 }
-bool is_write(ibv_wr_opcode opcode) {
-  return opcode == IBV_WR_RDMA_WRITE || opcode == IBV_WR_RDMA_WRITE_WITH_IMM ||
-         opcode == IBV_WR_ATOMIC_WRITE;
-}
-bool is_atomic(ibv_wr_opcode opcode) {
-  return opcode == IBV_WR_ATOMIC_CMP_AND_SWP || opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
-}
 bool takes_receive(ibv_wr_opcode opcode) {
   return has_payload_in_receive(opcode) || opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
 }
@@ -40,17 +33,50 @@ bool types_match(ibv_qp_type sender, uint32_t receiver) {
   return receiver == uint32_t(sender);
 }
 
+// The slot of a receive ring, or nullptr if its geometry can't be true.
+inline uint8_t* receive_slot(const Site& site, const QpShared& qp, uint32_t position,
+                             uint32_t* most_sges = nullptr) {
+  const uint32_t size = fetch_once(qp.rq_size), sges = fetch_once(qp.rq_max_sge);
+  if (size == 0 || (size & (size - 1)) || size > max_ring || sges > max_sge) return nullptr;
+  uint64_t stride = recv_stride(sges);
+  uint8_t* ring = site.at<uint8_t>(fetch_once(qp.rq_offset), size * stride);
+  if (most_sges) *most_sges = sges;
+  return ring ? ring + (position & (size - 1)) * stride : nullptr;
+}
+
+// The ring's slot for the next receive of the queue pair itself, or nullptr: there is none.
+inline RecvWqe* next_receive(Site& site, QpShared& qp, uint32_t* most_sges) {
+  const uint32_t tail = qp.rq_tail.load(std::memory_order_relaxed);
+  if (qp.rq_head_seen == tail) qp.rq_head_seen = qp.rq_head.load(std::memory_order_acquire);
+  if (qp.rq_head_seen == tail) return nullptr;
+  return reinterpret_cast<RecvWqe*>(receive_slot(site, qp, tail, most_sges));
+}
+
+// False if the completion queue has no room.
+inline bool complete_own_receive(Site& site, QpShared& qp, const Cqe& cqe) {
+  // Out of the ring before the program can learn of it and post the next; noted, so that the
+  // owner puts it back if this process is killed before the completion is there.
+  qp.taken.present = taken_own;
+  const uint32_t tail = qp.rq_tail.load(std::memory_order_relaxed) + 1;
+  qp.rq_tail.store(tail, std::memory_order_release);
+  const bool pushed = push_completion(site, qp.recv_cq, cqe);
+  qp.taken.present = taken_none;
+  // The owner wrote the next receive: fetch it now, while nobody waits for it.
+  if (const uint8_t* next = receive_slot(site, qp, tail)) __builtin_prefetch(next);
+  return pushed;
+}
+
 // One message being carried out.
 class Delivery {
  public:
   Delivery(Host& host, Site& site, QpShared& qp, const Message& message)
-      : host_(host), site_(site), qp_(qp), message_(message) {}
+      : host_(host), site_(site), qp_(qp), message_(message), receive_site_(&site) {}
 
   Reply run() {
     if (message_.transport == IBV_QPT_XRC_SEND && !find_xrc_queue()) return refuse_request();
-    if (is_atomic(message_.opcode)) return atomic();
-    if (message_.opcode == IBV_WR_RDMA_READ) return read();
-    if (is_write(message_.opcode)) return write();
+    if (is_atomic(message_.request.opcode)) return atomic();
+    if (message_.request.opcode == IBV_WR_RDMA_READ) return read();
+    if (is_write(message_.request.opcode)) return write();
     return send();
   }
 
@@ -86,26 +112,28 @@ class Delivery {
   }
 
   bool find_xrc_queue() {
-    xrc_owner_ = host_.reach(slot_of(message_.srq_number));
-    uint32_t index = index_of(message_.srq_number);
+    xrc_owner_ = host_.reach(slot_of(message_.request.srq_number));
+    uint32_t index = index_of(message_.request.srq_number);
     if (!xrc_owner_ || index >= max_srq) return false;
     SrqShared& srq = xrc_owner_->segment->srq[index];
-    if (srq.number.load(std::memory_order_acquire) != message_.srq_number ||
+    if (srq.number.load(std::memory_order_acquire) != message_.request.srq_number ||
         srq.type != IBV_SRQT_XRC || srq.xrcd != qp_.xrcd)
       return false;
     srq_ = &srq;
+    receive_site_ = xrc_owner_.get();
     return true;
   }
 
-  Site& receive_site() { return xrc_owner_ ? *xrc_owner_ : site_; }
+  Site& receive_site() { return *receive_site_; }
   uint32_t receive_pd() const { return xrc_owner_ ? srq_->pd : qp_.pd; }
 
   // The memory that the message names. A zero length is not checked (C9-88).
   bool find_remote(uint64_t bytes) {
     span_.bytes = bytes;
     if (bytes == 0) return true;
-    return resolve_remote(receive_site(), message_.rkey, receive_pd(), qp_.qp_num.load(),
-                          message_.remote_address, bytes, access_for(message_.opcode), &span_);
+    return resolve_remote(receive_site(), message_.request.rkey, receive_pd(), qp_.qp_num.load(),
+                          message_.request.remote_address, bytes,
+                          access_for(message_.request.opcode), &span_);
   }
 
   Reply moved(Moved result) {
@@ -126,11 +154,11 @@ class Delivery {
   Reply write() {
     if (!(qp_.access & IBV_ACCESS_REMOTE_WRITE)) return refuse_request();
     if (!find_remote(message_.bytes)) return refuse_access();
-    if (message_.opcode == IBV_WR_ATOMIC_WRITE) return atomic_write();
-    if (takes_receive(message_.opcode) && !take_receive()) return not_ready();
+    if (message_.request.opcode == IBV_WR_ATOMIC_WRITE) return atomic_write();
+    if (takes_receive(message_.request.opcode) && !take_receive()) return not_ready();
     Moved result = move_bytes(receive_site(), Direction::to_site, message_.local, {&span_, 1},
                               message_.bytes, &by_kernel_);
-    if (!takes_receive(message_.opcode)) return moved(result);
+    if (!takes_receive(message_.request.opcode)) return moved(result);
     if (result == Moved::gone) return dropped();
     if (result == Moved::local_fault) return cut_short();
     if (result != Moved::all) return fail_receive(IBV_WC_LOC_PROT_ERR, IBV_WC_REM_OP_ERR);
@@ -140,20 +168,20 @@ class Delivery {
   // Eight aligned bytes are stored at once; the lock keeps them out of the middle of an atomic
   // operation by the kernel's copy, which is a read and a write.
   Reply atomic_write() {
-    if (qp_.max_dest_rd_atomic == 0 || message_.remote_address % 8 != 0 || span_.address % 8 != 0)
+    if (qp_.max_dest_rd_atomic == 0 || message_.request.remote_address % 8 != 0 || span_.address % 8 != 0)
       return refuse_request();
     Site& site = receive_site();
     SharedLock& guard = site.segment->header.atomics;
     if (!enter(guard, site)) return dropped();
     Moved result =
         move_bytes(site, Direction::to_site, message_.local, {&span_, 1}, 8, &by_kernel_);
-    unlock(guard);
+    unlock(guard, site);
     return moved(result);
   }
 
   Reply atomic() {
     if (!reliable() || !(qp_.access & IBV_ACCESS_REMOTE_ATOMIC) || qp_.max_dest_rd_atomic == 0 ||
-        message_.remote_address % 8 != 0)  // C9-85: naturally aligned
+        message_.request.remote_address % 8 != 0)  // C9-85: naturally aligned
       return refuse_request();
     if (!find_remote(8)) return refuse_access();
     Site& site = receive_site();
@@ -165,12 +193,12 @@ class Delivery {
     if (span_.mapped) {
       auto* word = reinterpret_cast<uint64_t*>(span_.mapped);
       auto change = [&] {
-        if (message_.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD) {
-          original = __atomic_fetch_add(word, message_.compare_add, __ATOMIC_SEQ_CST);
+        if (message_.request.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD) {
+          original = __atomic_fetch_add(word, message_.request.compare_add, __ATOMIC_SEQ_CST);
         } else {
-          original = message_.compare_add;
-          __atomic_compare_exchange_n(word, &original, message_.swap, false, __ATOMIC_SEQ_CST,
-                                      __ATOMIC_SEQ_CST);
+          original = message_.request.compare_add;
+          __atomic_compare_exchange_n(word, &original, message_.request.swap, false,
+                                      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
         }
       };
       void* address = nullptr;
@@ -178,24 +206,25 @@ class Delivery {
     } else {
       iovec word{&original, 8};
       result = move_bytes(site, Direction::from_site, {&word, 1}, {&span_, 1}, 8, &by_kernel_);
-      uint64_t next = original + message_.compare_add;
+      uint64_t next = original + message_.request.compare_add;
       bool store = true;
-      if (message_.opcode == IBV_WR_ATOMIC_CMP_AND_SWP) {
-        store = original == message_.compare_add;
-        next = message_.swap;
+      if (message_.request.opcode == IBV_WR_ATOMIC_CMP_AND_SWP) {
+        store = original == message_.request.compare_add;
+        next = message_.request.swap;
       }
       iovec value{&next, 8};
       if (result == Moved::all && store)
         result = move_bytes(site, Direction::to_site, {&value, 1}, {&span_, 1}, 8, &by_kernel_);
     }
-    unlock(guard);
+    unlock(guard, site);
     if (result != Moved::all) return moved(result);
     return ack(original);
   }
 
   Reply send() {
     bool datagram = message_.transport == IBV_QPT_UD;
-    if (message_.opcode == IBV_WR_SEND_WITH_INV && !may_invalidate()) return refuse_access();
+    if (message_.request.opcode == IBV_WR_SEND_WITH_INV && !may_invalidate())
+      return refuse_access();
     if (!take_receive()) return not_ready();
     Span spans[max_sge];
     uint64_t room = 0;
@@ -221,7 +250,8 @@ class Delivery {
     if (result == Moved::gone) return dropped();
     if (result == Moved::local_fault) return cut_short();
     if (result != Moved::all) return fail_receive(IBV_WC_LOC_PROT_ERR, IBV_WC_REM_OP_ERR);
-    if (message_.opcode == IBV_WR_SEND_WITH_INV) invalidate_key(receive_site(), message_.imm);
+    if (message_.request.opcode == IBV_WR_SEND_WITH_INV)
+      invalidate_key(receive_site(), message_.request.imm);
     return complete_receive(IBV_WC_SUCCESS, uint32_t(bytes));
   }
 
@@ -257,7 +287,7 @@ class Delivery {
 
   // 10.6.7.2.6: only what is bound through this very queue pair can be invalidated from outside.
   bool may_invalidate() {
-    const KeyEntry* entry = find_key(receive_site(), message_.imm);
+    const KeyEntry* entry = find_key(receive_site(), message_.request.imm);
     return entry && entry->kind == key_window_2 && entry->pd == receive_pd() &&
            entry->qp_num == qp_.qp_num.load();
   }
@@ -279,15 +309,10 @@ class Delivery {
       receive_count_ = std::min(fetch_once(qp_.taken.num_sge), max_sge);
       return true;
     }
-    uint32_t tail = qp_.rq_tail.load(std::memory_order_relaxed);
-    if (qp_.rq_head_seen == tail) qp_.rq_head_seen = qp_.rq_head.load(std::memory_order_acquire);
-    if (qp_.rq_head_seen == tail) return false;
     uint32_t sges;
-    uint8_t* slot = receive_slot(site_, qp_, tail, &sges);
-    if (!slot) return false;
-    auto* wqe = reinterpret_cast<RecvWqe*>(slot);
+    RecvWqe* wqe = next_receive(site_, qp_, &sges);
+    if (!wqe) return false;
     wr_id_ = wqe->wr_id;
-    next_ = receive_slot(site_, qp_, tail + 1);
     receive_sge_ = wqe->sge;
     receive_count_ = std::min(fetch_once(wqe->num_sge), sges);
     return true;
@@ -303,32 +328,30 @@ class Delivery {
     cqe.wr_id = wr_id_;
     cqe.status = status;
     cqe.position = qp_.attempts;
-    cqe.opcode = is_write(message_.opcode) ? IBV_WC_RECV_RDMA_WITH_IMM : IBV_WC_RECV;
+    cqe.opcode = is_write(message_.request.opcode) ? IBV_WC_RECV_RDMA_WITH_IMM : IBV_WC_RECV;
     cqe.byte_len = bytes;
     cqe.qp_num = qp_.qp_num.load();
     cqe.src_qp = message_.src_qp;
     cqe.slid = port_lid;
     cqe.sl = message_.sl;
-    cqe.solicited = message_.solicited;
-    if (message_.opcode == IBV_WR_SEND_WITH_INV) {
+    cqe.solicited = (message_.request.flags & IBV_SEND_SOLICITED) != 0;
+    if (message_.request.opcode == IBV_WR_SEND_WITH_INV) {
       cqe.wc_flags |= IBV_WC_WITH_INV;
-      cqe.imm_data = message_.imm;
-    } else if (message_.opcode == IBV_WR_SEND_WITH_IMM ||
-               message_.opcode == IBV_WR_RDMA_WRITE_WITH_IMM) {
+      cqe.imm_data = message_.request.imm;
+    } else if (message_.request.opcode == IBV_WR_SEND_WITH_IMM ||
+               message_.request.opcode == IBV_WR_RDMA_WRITE_WITH_IMM) {
       cqe.wc_flags |= IBV_WC_WITH_IMM;
-      cqe.imm_data = message_.imm;
+      cqe.imm_data = message_.request.imm;
     }
     if (message_.transport == IBV_QPT_UD && message_.grh) cqe.wc_flags |= IBV_WC_GRH;
-    // Out of the ring before the program can learn of it and post the next; noted, so that the
-    // owner puts it back if this process is killed before the completion is there.
-    if (!srq_) {
-      qp_.taken.present = taken_own;
-      qp_.rq_tail.store(qp_.rq_tail.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    const uint32_t cq = xrc_owner_ ? srq_->cq : qp_.recv_cq;
+    bool pushed;
+    if (srq_) {
+      pushed = push_completion(receive_site(), cq, cqe);
+      qp_.taken.present = taken_none;
+    } else {
+      pushed = complete_own_receive(site_, qp_, cqe);
     }
-    bool pushed = push_completion(receive_site(), xrc_owner_ ? srq_->cq : qp_.recv_cq, cqe);
-    qp_.taken.present = taken_none;
-    // The owner wrote the next receive: fetch it now, while nobody waits for it.
-    if (next_) __builtin_prefetch(next_);
     if (pushed) return ack();
     if (reliable()) fail_qp(site_, qp_, IBV_EVENT_QP_FATAL);
     return reliable() ? Reply{Answer::refused, IBV_WC_REM_OP_ERR, 0, 0, false} : dropped();
@@ -338,27 +361,17 @@ class Delivery {
   Site& site_;
   QpShared& qp_;
   const Message& message_;
-  Span span_{};
+  Site* receive_site_;  // whose receive it takes, and whose memory it is about
   std::shared_ptr<Site> xrc_owner_;
+  Span span_{};
   SrqShared* srq_ = nullptr;
   uint64_t wr_id_ = 0;
   const ibv_sge* receive_sge_ = nullptr;
   uint32_t receive_count_ = 0;
   bool by_kernel_ = false;
-  const uint8_t* next_ = nullptr;  // the receive after the one taken
 };
 
 }  // namespace
-
-uint8_t* receive_slot(const Site& site, const QpShared& qp, uint32_t position,
-                      uint32_t* most_sges) {
-  const uint32_t size = fetch_once(qp.rq_size), sges = fetch_once(qp.rq_max_sge);
-  if (size == 0 || (size & (size - 1)) || size > max_ring || sges > max_sge) return nullptr;
-  uint64_t stride = recv_stride(sges);
-  uint8_t* ring = site.at<uint8_t>(fetch_once(qp.rq_offset), size * stride);
-  if (most_sges) *most_sges = sges;
-  return ring ? ring + (position & (size - 1)) * stride : nullptr;
-}
 
 Reply deliver(Host& host, Site& site, uint32_t qp_num, const Message& message) {
   QpShared& qp = site.segment->qp[index_of(qp_num)];
@@ -378,7 +391,7 @@ Reply deliver(Host& host, Site& site, uint32_t qp_num, const Message& message) {
     }
     reply = Delivery(host, site, qp, message).run();
   }
-  unlock(qp.inbound);
+  unlock(qp.inbound, site);
   return reply;
 }
 
@@ -399,9 +412,84 @@ void flush_receives(Site& site, QpShared& qp) {
   }
 }
 
+namespace {
+
+// Whether the message arrives in memory that is mapped here.
+bool move_straight(Site& site, QpShared& qp, const StraightMessage& message) {
+  const SendRequest& request = message.request;
+  const bool reads = request.opcode == IBV_WR_RDMA_READ;
+  const uint32_t access = reads ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_WRITE;
+  if (!(qp.access & access) ||
+      (reads && (message.type != IBV_QPT_RC || qp.max_dest_rd_atomic == 0)))
+    return false;
+  Span span;
+  if (!resolve_remote(site, request.rkey, qp.pd, qp.qp_num.load(std::memory_order_relaxed),
+                      request.remote_address, message.bytes, access, &span) ||
+      !span.mapped || overlap(span.mapped, message.local, message.bytes))
+    return false;
+  return copy_guarded(reads ? message.local : span.mapped, reads ? span.mapped : message.local,
+                      message.bytes);
+}
+
+Answer send_straight(Site& site, QpShared& qp, const StraightMessage& message) {
+  uint32_t sges;
+  const RecvWqe* wqe = qp.srq == 0 ? next_receive(site, qp, &sges) : nullptr;
+  if (!wqe || sges == 0 || fetch_once(wqe->num_sge) != 1) return Answer::none;
+  const uint32_t room = fetch_once(wqe->sge[0].length);
+  Span span;
+  if (room < message.bytes ||
+      !resolve_local(site, fetch_once(wqe->sge[0].lkey), qp.pd, fetch_once(wqe->sge[0].addr), room,
+                     IBV_ACCESS_LOCAL_WRITE, &span) ||
+      !span.mapped || overlap(span.mapped, message.local, message.bytes) ||
+      !copy_guarded(span.mapped, message.local, message.bytes))
+    return Answer::none;
+  const bool immediate = message.request.opcode == IBV_WR_SEND_WITH_IMM;
+  Cqe cqe{};
+  cqe.wr_id = wqe->wr_id;
+  cqe.position = ++qp.attempts;
+  cqe.opcode = IBV_WC_RECV;
+  cqe.byte_len = message.bytes;
+  cqe.qp_num = qp.qp_num.load(std::memory_order_relaxed);
+  cqe.src_qp = message.src_qp;
+  cqe.slid = port_lid;
+  cqe.sl = message.sl;
+  cqe.solicited = (message.request.flags & IBV_SEND_SOLICITED) != 0;
+  cqe.wc_flags = immediate ? uint32_t(IBV_WC_WITH_IMM) : 0;
+  cqe.imm_data = immediate ? message.request.imm : 0;
+  if (complete_own_receive(site, qp, cqe) || message.type == IBV_QPT_UC) return Answer::ack;
+  fail_qp(site, qp, IBV_EVENT_QP_FATAL);
+  return Answer::refused;
+}
+
+}  // namespace
+
+Answer deliver_straight(Site& site, uint32_t qp_num, const StraightMessage& message) {
+  QpShared& qp = site.segment->qp[index_of(qp_num)];
+  if (!try_side(qp.inbound, visitor(site.holder))) return Answer::none;
+  const uint32_t state = qp.state.load(std::memory_order_relaxed);
+  Answer answer = Answer::none;
+  if (qp.qp_num.load(std::memory_order_relaxed) == qp_num && state >= IBV_QPS_RTR &&
+      state <= IBV_QPS_SQE && qp.type == message.type && qp.dest_qp_num == message.src_qp &&
+      qp.established) {
+    const ibv_wr_opcode opcode = message.request.opcode;
+    if (opcode == IBV_WR_SEND || opcode == IBV_WR_SEND_WITH_IMM) {
+      answer = send_straight(site, qp, message);
+    } else if (move_straight(site, qp, message)) {
+      answer = Answer::ack;
+    }
+  }
+  leave(qp.inbound.side);
+  return answer;
+}
+
+void set_error_state(QpShared& qp) {
+  qp.state.store(IBV_QPS_ERR, std::memory_order_seq_cst);
+  heavy_barrier();
+}
+
 void fail_qp(Site& site, QpShared& qp, ibv_event_type event) {
   if (qp.state.load() == IBV_QPS_ERR) return;
-  qp.state.store(IBV_QPS_ERR, std::memory_order_seq_cst);
+  set_error_state(qp);
   flush_receives(site, qp);
   raise_async(site, qp.context, event, qp.qp_num.load());
   if (qp.srq != 0) raise_async(site, qp.context, IBV_EVENT_QP_LAST_WQE_REACHED, qp.qp_num.load());

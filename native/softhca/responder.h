@@ -5,24 +5,19 @@
 #include <infiniband/verbs.h>
 
 #include "softhca/path.h"
+#include "softhca/send_request.h"
 
 namespace softhca {
 
 struct Message {
+  const SendRequest& request;
   ibv_qp_type transport;  // the sender's type
-  ibv_wr_opcode opcode;
-  bool solicited;
-  uint32_t imm;  // immediate data, or the key to invalidate
   uint32_t src_qp;
-  uint64_t remote_address;
-  uint32_t rkey;
-  uint32_t srq_number;  // XRC
-  uint32_t qkey;        // UD
-  uint8_t sl;           // UD
-  const ibv_grh* grh;   // UD: nullptr if the sender's address has none
-  uint64_t compare_add, swap;
   LocalList local;  // what is sent, or where a read or atomic result goes
   uint64_t bytes;
+  uint8_t sl;
+  uint32_t qkey = 0;             // UD
+  const ibv_grh* grh = nullptr;  // UD: nullptr if the sender's address has none
 };
 
 enum class Answer {
@@ -44,14 +39,28 @@ struct Reply {
 // `sites` finds the site of an XRC receive queue that another process owns.
 Reply deliver(Host& host, Site& site, uint32_t qp_num, const Message& message);
 
+// The store of the error state, for flush_receives() after it: post_recv() posts first and looks
+// then.
+void set_error_state(QpShared& qp);
+// The straight way, for what most messages are: a write, a read or a send of some cache lines, one
+// piece on either side, both mapped here, into a queue pair that this thread alone sends to and
+// that has receives of its own. It does what deliver() does then, without the branches for anything
+// else. Answer::none: it isn't that, and nothing has happened.
+constexpr uint64_t straight_bytes = 128;
+struct StraightMessage {
+  const SendRequest& request;
+  uint32_t type;  // of both sides: RC or UC
+  uint32_t src_qp;
+  uint8_t sl;
+  uint8_t* local;
+  uint32_t bytes;
+};
+Answer deliver_straight(Site& site, uint32_t qp_num, const StraightMessage& message);
+
 // To the error state: receives are flushed, the event is raised, the owner's sends follow.
 // The caller holds qp.inbound.
 void fail_qp(Site& site, QpShared& qp, ibv_event_type event);
 void flush_receives(Site& site, QpShared& qp);
-
-// The slot of a receive ring, or nullptr if its geometry can't be true.
-uint8_t* receive_slot(const Site& site, const QpShared& qp, uint32_t position,
-                      uint32_t* most_sges = nullptr);
 
 // The wait that a NAK's timer code asks for (InfiniBand Vol. 1, table 45).
 uint64_t rnr_timer_ns(uint32_t code);

@@ -2,9 +2,11 @@
 //
 // Each process that opens the device owns two memfds. The *segment* is mapped writable by peers,
 // who act there as the responder's hardware would: they take receive work requests, add completions
-// and raise events, under locks that name their holder. The *key table* is sealed against peers'
-// writes, so no peer can make the owner touch memory that it didn't register. Nothing read from a
-// segment is trusted: offsets and counts are checked against the mapping.
+// and raise events, under locks that name their holder
+// (shared_lock.h) and have a door of their own for the thread that comes all the time (favour.h).
+// The *key table* is sealed against peers' writes, so no peer can make the owner touch memory that
+// it didn't register. Nothing read from a segment is trusted: offsets and counts are checked
+// against the mapping.
 #pragma once
 
 #include <infiniband/verbs.h>
@@ -17,7 +19,7 @@
 
 namespace softhca {
 
-constexpr uint32_t layout_version = 3;
+constexpr uint32_t layout_version = 4;
 constexpr uint64_t segment_magic = 0x5641445543544841ull;
 
 // A completion as it lies in a ring; the order of fields saves space.
@@ -46,19 +48,19 @@ static_assert(sizeof(Cqe) == 64);
 struct alignas(64) CqShared {
   SharedLock producers;
   std::atomic<uint32_t> live;  // 0 = free
-  uint32_t context;
+  uint32_t ring_size;          // a power of two
   uint64_t ring_offset;
-  uint32_t ring_size;  // a power of two
-  uint32_t timestamps;
-  uint32_t channel_fd;
   uint64_t channel_id;  // 0: no channel
-  std::atomic<uint32_t> overrun;
+  uint32_t channel_fd;
+  uint32_t timestamps;
   alignas(64) std::atomic<uint32_t> head;  // next to be written, by producers
   uint32_t tail_seen;                      // by producers: saves them the owner's cache line
   std::atomic<uint32_t> armed;             // 0, or an Arm
   std::atomic<uint32_t> events;            // raised so far
   std::atomic<uint32_t> told;              // head when the last was raised
   std::atomic<uint32_t> deferred;          // raised, but left to the owner's agent to signal
+  uint32_t context;
+  std::atomic<uint32_t> overrun;
   alignas(64) std::atomic<uint32_t> tail;  // next to be read, by the owner
 };
 

@@ -25,30 +25,79 @@ constexpr uint64_t stopped_holder_ms = 5000;
 // using a mapping, so none is undone. Memory in further files takes the copy path.
 constexpr size_t max_mappings = 256;
 
-// Frees our own lock if its holder can't.
-void evict(SharedLock& lock, uint64_t seen, const Site& self, uint64_t since_ns) {
-  const auto holder = uint16_t(seen & lock_holder_mask);
-  if (self.holder_lives(holder) && now_ns() - since_ns < stopped_holder_ms * 1000000) return;
-  lock.word.compare_exchange_strong(seen, released(seen), std::memory_order_seq_cst);
+// Opens a door of our own lock if its holder can't.
+void evict(std::atomic<uint64_t>& door, uint64_t seen, const Site& self, uint64_t since_ns) {
+  if (self.holder_lives(holder_of(seen)) && now_ns() - since_ns < stopped_holder_ms * 1000000)
+    return;
+  door.compare_exchange_strong(seen, released(seen), std::memory_order_seq_cst);
+}
+
+// Returns when whoever is inside by this door has left.
+void await_exit(std::atomic<uint64_t>& door, const Site& self) {
+  const uint64_t seen = door.load(std::memory_order_seq_cst);
+  if ((seen & lock_holder_mask) == 0) return;
+  const uint64_t since = now_ns();
+  for (Backoff backoff; door.load(std::memory_order_acquire) == seen; backoff.pause())
+    if (backoff.long_wait()) evict(door, seen, self, since);
+}
+
+// The same at a peer's lock, and for a second at most. False if somebody is inside.
+bool await_exit_of_peer(const std::atomic<uint64_t>& door, const Site& peer) {
+  const uint64_t since = now_ns();
+  for (Backoff backoff; (door.load(std::memory_order_acquire) & lock_holder_mask) != 0;
+       backoff.pause()) {
+    if (!backoff.long_wait()) continue;
+    if (peer.gone.load(std::memory_order_acquire) || now_ns() - since > peer_wait_ms * 1000000ull)
+      return false;
+  }
+  return true;
+}
+
+// By one who is in by the front door: makes sure that nobody is inside by the side door, or false.
+bool close_side(SharedLock& lock, const Site& site) {
+  Favour& favour = lock.favour;
+  const uint32_t favoured = favour.who.load(std::memory_order_relaxed);
+  if (favoured == favour_nobody || favoured == visitor(site.holder)) return true;
+  favour.shut();
+  if (site.self) {
+    await_exit(lock.side, site);
+  } else if (!await_exit_of_peer(lock.side, site)) {
+    return false;
+  }
+  favour.who.store(favour_nobody, std::memory_order_relaxed);
+  return true;
 }
 
 }  // namespace
 
-bool enter(SharedLock& shared, const Site& site) {
-  if (try_lock(shared, site.holder)) return true;
-  if (!site.self) return lock(shared, site.holder, site.gone, peer_wait_ms);
-  const uint64_t since = now_ns();
-  for (Backoff backoff; !try_lock(shared, site.holder); backoff.pause())
-    if (backoff.long_wait()) evict(shared, shared.word.load(), site, since);
+bool enter_by_front(SharedLock& lock, const Site& site) {
+  number_thread();
+  const uint32_t me = visitor(site.holder);
+  if (site.self) {
+    const uint64_t since = now_ns();
+    for (Backoff backoff; !try_front(lock, me); backoff.pause())
+      if (backoff.long_wait()) evict(lock.front, lock.front.load(), site, since);
+  } else if (!wait_front(lock, me, site.gone, peer_wait_ms)) {
+    return false;
+  }
+  if (!close_side(lock, site)) {
+    leave(lock.front);
+    return false;
+  }
+  lock.favour.count(me);
   return true;
 }
 
-void await_exit(SharedLock& shared, const Site& self) {
-  const uint64_t seen = shared.word.load(std::memory_order_seq_cst);
-  if ((seen & lock_holder_mask) == 0) return;
-  const uint64_t since = now_ns();
-  for (Backoff backoff; shared.word.load(std::memory_order_acquire) == seen; backoff.pause())
-    if (backoff.long_wait()) evict(shared, seen, self, since);
+void await_exit(SharedLock& lock, const Site& self) {
+  await_exit(lock.front, self);
+  await_exit(lock.side, self);
+}
+
+bool seize(SharedLock& lock, uint16_t dead_holder, const Site& self) {
+  if (!held_by(lock, dead_holder)) return false;
+  // It died at the front door, perhaps before it closed the other.
+  if (holder_of(lock.side.load(std::memory_order_acquire)) != dead_holder) close_side(lock, self);
+  return true;
 }
 
 void raise_eventfd(int fd, uint32_t times) {
@@ -138,13 +187,7 @@ void Site::ring_doorbell() const {
   if (doorbell >= 0) raise_eventfd(doorbell);
 }
 
-uint8_t* Site::mapped(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_t bytes) {
-  if (last_map_id_.load(std::memory_order_acquire) == map_id) {
-    uint8_t* base = last_map_base_.load(std::memory_order_relaxed);
-    uint64_t size = last_map_bytes_.load(std::memory_order_relaxed);
-    if (last_map_id_.load(std::memory_order_acquire) == map_id)
-      return bytes <= size && offset <= size - bytes ? base + offset : nullptr;
-  }
+uint8_t* Site::find_mapping(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_t bytes) {
   std::lock_guard guard(mutex_);
   auto known = mappings_.find(map_id);
   if (known == mappings_.end()) {
@@ -169,9 +212,9 @@ uint8_t* Site::mapped(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_
   }
   const Mapping& mapping = known->second;
   if (!mapping.base || bytes > mapping.bytes || offset > mapping.bytes - bytes) return nullptr;
-  last_map_id_.store(0, std::memory_order_release);
-  last_map_base_.store(mapping.base, std::memory_order_relaxed);
-  last_map_bytes_.store(mapping.bytes, std::memory_order_relaxed);
+  last_map_id_.store(0, std::memory_order_relaxed);
+  last_map_base_.store(mapping.base, std::memory_order_release);
+  last_map_bytes_.store(mapping.bytes, std::memory_order_release);
   last_map_id_.store(map_id, std::memory_order_release);
   return mapping.base + offset;
 }

@@ -65,7 +65,15 @@ class Site {
   void ring_doorbell() const;
 
   // Where the owner's file `map_id` is mapped here, or nullptr.
-  uint8_t* mapped(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_t bytes);
+  uint8_t* mapped(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_t bytes) {
+    if (last_map_id_.load(std::memory_order_acquire) == map_id) {
+      uint8_t* base = last_map_base_.load(std::memory_order_acquire);
+      const uint64_t size = last_map_bytes_.load(std::memory_order_acquire);
+      if (last_map_id_.load(std::memory_order_relaxed) == map_id)
+        return bytes <= size && offset <= size - bytes ? base + offset : nullptr;
+    }
+    return find_mapping(map_fd, map_id, offset, bytes);
+  }
   // Why not: what `mapped` met when it first tried, 0 if the file doesn't hold the range.
   int mapping_error(uint32_t map_id);
 
@@ -81,14 +89,22 @@ class Site {
   int pidfd_ = -1;
 
   int fetch_descriptor(uint32_t fd);
+  uint8_t* find_mapping(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_t bytes);
 };
 
 // Takes a lock of the site as its holder. A peer's: false if that ends or doesn't let go in a
 // second. Our own: always; from a holder that doesn't exist at once, from one that stopped after
 // some seconds, because no peer may keep this process from going on.
-bool enter(SharedLock& lock, const Site& site);
-// Waits as enter() does until whoever is inside one of our locks has left.
+bool enter_by_front(SharedLock& lock, const Site& site);
+inline bool enter(SharedLock& lock, const Site& site) {
+  return try_side(lock, visitor(site.holder)) || enter_by_front(lock, site);
+}
+inline void unlock(SharedLock& lock, const Site& site) { unlock(lock, site.holder); }
+// Waits as enter() does until whoever is inside one of our locks has left. The caller has called
+// heavy_barrier().
 void await_exit(SharedLock& lock, const Site& self);
+// Whether a process that has died was inside one of our locks; then no one is until reclaim().
+bool seize(SharedLock& lock, uint16_t dead_holder, const Site& self);
 
 void raise_eventfd(int fd, uint32_t times = 1);
 bool is_eventfd(int fd);

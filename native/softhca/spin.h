@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "softhca/favour.h"
+
 namespace softhca {
 
 inline uint64_t now_ns() {
@@ -15,13 +17,32 @@ inline uint64_t now_ns() {
   return uint64_t(ts.tv_sec) * 1000000000ull + uint64_t(ts.tv_nsec);
 }
 
+inline void pause_processor() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" : : : "memory");
+#endif
+}
+
+// Fetches the cache line of memory that will be written, while nobody waits for it.
+inline void prefetch_to_write(const void* memory) {
+#if defined(__x86_64__)
+  // Not of the baseline instruction set, for which the compiler would prefetch to read; processors
+  // that don't know it do nothing.
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(memory)));
+#else
+  __builtin_prefetch(memory, 1);
+#endif
+}
+
 // Spins, then yields, then naps: the holder may need this very core.
 class Backoff {
  public:
   void pause() {
     ++turns_;
     if (turns_ < 64) {
-      __builtin_ia32_pause();
+      pause_processor();
     } else if (turns_ < 2048) {
       sched_yield();
     } else {
@@ -35,19 +56,33 @@ class Backoff {
   uint32_t turns_ = 0;
 };
 
+// Of this process alone; with two doors, see favour.h. Any thread may unlock it.
 class SpinLock {
  public:
   void lock() {
-    if (!busy_.exchange(true, std::memory_order_acquire)) return;
-    Backoff backoff;
-    while (busy_.load(std::memory_order_relaxed) || busy_.exchange(true, std::memory_order_acquire))
-      backoff.pause();
+    if (!try_side()) lock_by_front();
   }
-  bool try_lock() { return !busy_.exchange(true, std::memory_order_acquire); }
-  void unlock() { busy_.store(false, std::memory_order_release); }
+  // False also while the favoured thread is inside.
+  bool try_lock() { return try_side() || try_front(); }
+  void unlock() {
+    auto& door = by_front_ ? front_ : side_;
+    by_front_ = false;
+    door.store(door.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
+  // Returns when whoever was inside has left. The caller has called heavy_barrier().
+  void await_exit() const;
 
  private:
-  std::atomic<bool> busy_{false};
+  bool try_side() {
+    const uint32_t inside = side_.load(std::memory_order_relaxed) | 1;
+    return enter_favoured(favour_, visitor(1), side_, inside, inside + 1);
+  }
+  bool try_front();
+  void lock_by_front();
+
+  std::atomic<uint32_t> front_{0}, side_{0};  // odd: somebody is inside
+  bool by_front_{false};                      // is who is inside
+  Favour favour_{};
 };
 
 }  // namespace softhca

@@ -112,7 +112,7 @@ int resize(SharedReceiveQueue& srq, uint32_t wanted, uint32_t limit) {
     srq.max_wr = shared.ring_size = size;
     srq.ring = ring;
   }
-  unlock(shared.consumers);
+  unlock(shared.consumers, host.site());
   host.release(fits ? old : offset);
   return fits ? 0 : EINVAL;
 }
@@ -174,7 +174,7 @@ int destroy_srq(ibv_srq* verbs) {
     host.srqs[srq->index] = nullptr;
     enter(srq->shared->consumers, host.site());
     srq->shared->number.store(0);
-    unlock(srq->shared->consumers);
+    unlock(srq->shared->consumers, host.site());
   }
   wait_for_acks(verbs, srq->async_taken);
   std::lock_guard guard(host.objects);
@@ -235,7 +235,7 @@ bool take_shared_receive(Site& site, SrqShared& srq, TakenWqe* taken) {
   uint32_t waiting = srq.head.load(std::memory_order_acquire) - tail;
   uint32_t number = srq.number.load(std::memory_order_relaxed);
   if (!ring.base || number == 0 || waiting == 0 || waiting > ring.size) {
-    unlock(srq.consumers);
+    unlock(srq.consumers, site);
     return false;
   }
   auto* wqe = reinterpret_cast<RecvWqe*>(ring.base +
@@ -252,7 +252,7 @@ bool take_shared_receive(Site& site, SrqShared& srq, TakenWqe* taken) {
   uint32_t limit = srq.limit.load(std::memory_order_relaxed);
   bool reached = limit != 0 && waiting - 1 < limit && srq.limit.exchange(0) != 0;
   uint32_t context = srq.context;
-  unlock(srq.consumers);
+  unlock(srq.consumers, site);
   if (reached) raise_async(site, context, IBV_EVENT_SRQ_LIMIT_REACHED, number);
   return true;
 }

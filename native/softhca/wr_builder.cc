@@ -11,7 +11,7 @@
 namespace softhca {
 
 struct Builder {
-  std::mutex mutex;  // from start to complete or abort
+  SpinLock lock;  // from start to complete or abort
   std::vector<std::unique_ptr<ParkedSend>> requests;
   size_t count = 0;
   int error = 0;  // the first; complete reports it and posts nothing
@@ -29,7 +29,7 @@ SendRequest& add(ibv_qp_ex* ex, ibv_wr_opcode opcode) {
     builder.requests.push_back(std::make_unique<ParkedSend>());
   ++builder.count;
   SendRequest& request = last(builder).request;
-  request = {};
+  request.clear();
   request.wr_id = ex->wr_id;
   request.flags = ex->wr_flags & ~unsigned(IBV_SEND_INLINE);
   request.opcode = opcode;
@@ -154,7 +154,7 @@ void atomic_write(ibv_qp_ex* ex, uint32_t rkey, uint64_t address, const void* va
 
 void start(ibv_qp_ex* ex) {
   Builder& builder = of(ex);
-  builder.mutex.lock();
+  builder.lock.lock();
   builder.count = 0;
   builder.error = 0;
 }
@@ -173,12 +173,12 @@ int complete(ibv_qp_ex* ex) {
       error = submit(*qp, builder.requests[i]->request);
     parked = qp->parked_count != 0;
   }
-  builder.mutex.unlock();
+  builder.lock.unlock();
   if (parked) qp->host->enlist(qp);
   return error;
 }
 
-void abort(ibv_qp_ex* ex) { of(ex).mutex.unlock(); }
+void abort(ibv_qp_ex* ex) { of(ex).lock.unlock(); }
 
 constexpr struct {
   uint64_t flag;

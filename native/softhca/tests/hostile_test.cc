@@ -110,9 +110,7 @@ class Scribbler {
         value = 0;
         break;
       case 1:
-        // A lock word that names a living holder (1, 2) is waited for some seconds: not often.
-        value %= 300;
-        if ((value == 1 || value == 2) && random_() % 8 != 0) value += 2;
+        value = value % 300 << random_() % 2 * 16;
         break;
       case 2:
         value = __atomic_load_n(word, __ATOMIC_RELAXED) ^ 1u << value % 32;
@@ -120,6 +118,8 @@ class Scribbler {
       default:
         break;
     }
+    // A lock word that names a living holder (1, 2) is waited for some seconds: not often.
+    if ((value >> 16 == 1 || value >> 16 == 2) && random_() % 16 != 0) value += 2 << 16;
     __atomic_store_n(word, value, __ATOMIC_RELAXED);
   }
 
