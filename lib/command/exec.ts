@@ -61,9 +61,10 @@ export async function run(args: readonly string[]): Promise<number> {
   // The guard puts the program in its own place, to be killed when this process is; it is linked
   // statically, so what is preloaded is the program's alone.
   const guard = ['--parent', String(process.pid), '--', path, ...program.slice(1)];
-  const child = spawn(builtExecutable('viaduct-guard'), guard, { env, stdio: 'inherit' });
+  // Before the program can say that it runs.
   const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
   for (const signal of FORWARDED) process.on(signal, forward);
+  const child = spawn(builtExecutable('viaduct-guard'), guard, { env, stdio: 'inherit' });
   const [status, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
   for (const name of FORWARDED) process.off(name, forward);
   return signal === null ? (status ?? 1) : exitStatusOf(signal);
