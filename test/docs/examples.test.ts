@@ -13,6 +13,9 @@ import { inTurn, runNode } from './run.js';
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const viaduct = join(root, 'dist/lib/command/main.js');
 
+// Machines with names are found in the temporary folder then, which is this test's own.
+delete process.env['XDG_RUNTIME_DIR'];
+
 /** Within the package, whose own name leads to it from there. */
 const folder = t.testdir({ sources: {}, run: {} });
 const examples = allExamples(root);

@@ -25,7 +25,7 @@ export interface KeeperInstructions {
 
 /** What `viaduct vm list` shows of a machine. */
 export interface MachineStatus {
-  /** Its name, and its host name. */
+  /** By which the processes of its user find it. */
   readonly name: string;
   /** What runs it. */
   readonly driver: DriverName;

@@ -67,7 +67,7 @@ function failure({ code, message }: PlainError, vm: string): VmError {
  * A machine with a name, owned by a process of its own, the keeper: it lives until it is stopped or killed, or its
  * keeper is. One that ended by itself is remembered for ten minutes, with the reason in `status()`, or until `stop` or
  * `kill`. Names are those of one user on one host: of the folder `XDG_RUNTIME_DIR` where that is set, else of the
- * temporary one.
+ * temporary one. A name is free again some milliseconds after `stop`, `kill` or `migrate`, when the keeper has ended too.
  *
  * Each method asks the keeper by a connection of its own. Besides what it lists, it throws a VmError `ERR_VM_NAME` when
  * the machine is no longer there, and `ERR_VM_ENDED` when its keeper ends before it has answered. Errors of the machine
@@ -83,7 +83,7 @@ function failure({ code, message }: PlainError, vm: string): VmError {
  * ```
  */
 export class NamedMachine {
-  /** Its name, and its host name. */
+  /** By which the processes of its user find it. */
   readonly name: string;
 
   private constructor(name: string) {
@@ -266,7 +266,7 @@ export class NamedMachine {
     return this.#ask({ op: 'snapshot', path: resolve(path) });
   }
 
-  /** As `VirtualMachine.migrate`, to whoever waits in `receive` at the Unix socket `path`; the name here is free then. */
+  /** As `VirtualMachine.migrate`, to whoever waits in `receive` at the Unix socket `path`. */
   async migrate(path: string): Promise<SaveResult> {
     return this.#ask({ op: 'migrate', path: resolve(path) });
   }
