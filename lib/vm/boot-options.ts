@@ -1,6 +1,7 @@
 /** What a machine is to be: the options of `VirtualMachine.boot`, and how they are checked. */
 import type { MachineRequest, VmDevice } from './drivers/driver.js';
 import { VmError } from './errors.js';
+import type { GuestKernel } from './kernel/debian-kernel.js';
 import type { LinkEnd } from './link.js';
 import { parseAddress } from './network-address.js';
 import type { DriverName } from './states.js';
@@ -35,8 +36,8 @@ export interface BootOptions {
   readonly accelerator?: 'kvm' | 'tcg' | 'auto';
   /** Of `qemu` only: `'microvm'` by default, which boots faster; `'q35'` has PCI as PCs have it. */
   readonly machineType?: 'microvm' | 'q35';
-  /** Of `qemu` only: another kernel than Debian's: a bzImage or an ELF image, and its folder /lib/modules/RELEASE. */
-  readonly kernel?: { readonly image: string; readonly modules: string };
+  /** Of `qemu` only: another kernel than Debian's. */
+  readonly kernel?: GuestKernel;
   /** Of `qemu` only: modules of the kernel that the guest loads beyond those that it needs. */
   readonly modules?: readonly string[];
   /** Of `qemu` only: devices that the machine is given. */

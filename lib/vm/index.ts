@@ -18,6 +18,7 @@ export {
 export type { BootOptions } from './boot-options.js';
 export type { CopyOptions } from './copy.js';
 export type { SaveResult, VmDevice } from './drivers/driver.js';
+export type { GuestKernel } from './kernel/debian-kernel.js';
 export type { GuestMemory, VmStatistics } from './statistics.js';
 export { GuestProcess, type GuestExit, type SpawnOptions } from './guest-process.js';
 export { VirtualLink, type LinkEnd, type LinkOptions } from './link.js';

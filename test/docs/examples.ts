@@ -3,10 +3,11 @@
  *
  * An example is a fence of `js` or `ts`. It is a whole program, which is run, unless a comment
  * `<!-- given: … -->` stands before it: that holds the TypeScript that a fragment takes for granted, and the two are
- * only compiled. In an example
+ * only compiled. So is an example that wants hardware, which a comment there names. In an example
  *
  * - a first line with `viaduct run -n N` says that it is run so, else it is run by node;
- * - a comment `// prints TEXT` is a line of its output, in order; `…` in it stands for anything. It prints nothing else.
+ * - a comment `// prints TEXT` is a line of its output, in order, but where all begin with a rank's number, whose order
+ *   is the ranks' own; `…` in it stands for anything. It prints nothing else.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

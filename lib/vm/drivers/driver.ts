@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Duplex, Readable } from 'node:stream';
 
+import type { GuestKernel } from '../kernel/debian-kernel.js';
 import type { DriverName } from '../states.js';
 
 /** A device of the host, or an emulated one, that a machine is given beyond the usual ones. */
@@ -27,7 +28,7 @@ export interface MachineRequest {
   readonly programs: readonly string[] | undefined;
   readonly accelerator: 'kvm' | 'tcg' | 'auto';
   readonly machineType: 'microvm' | 'q35';
-  readonly kernel: { readonly image: string; readonly modules: string } | undefined;
+  readonly kernel: GuestKernel | undefined;
   readonly modules: readonly string[];
   readonly devices: readonly VmDevice[];
   /** An open file or socket from which a machine's state comes instead of a boot. */

@@ -1,18 +1,16 @@
 /** What the command and a machine's keeper say to each other. A connection is for one request. */
+import type { BootOptions } from '../boot-options.js';
+import type { SaveResult } from '../drivers/driver.js';
+import type { GuestExit } from '../guest-process.js';
 import type { BootPhases } from '../virtual-machine.js';
 import type { DriverName, VmState } from '../states.js';
 import type { VmStatistics } from '../statistics.js';
 
-/** A boot's options as the command line has them. */
-export interface KeptBootOptions {
-  readonly driver?: DriverName;
-  readonly memoryBytes?: number;
-  readonly vcpus?: number;
-  readonly programs?: readonly string[];
-  readonly accelerator?: 'kvm' | 'tcg' | 'auto';
-  readonly machineType?: 'microvm' | 'q35';
-  readonly timeoutMs?: number;
-}
+/** Those options of a boot that another process can be given, with the same meaning and defaults. */
+export type KeptBootOptions = Pick<
+  BootOptions,
+  'driver' | 'memoryBytes' | 'vcpus' | 'programs' | 'accelerator' | 'machineType' | 'timeoutMs'
+>;
 
 /** How a machine comes to life: by a boot, from a snapshot, or by migration to a socket. */
 export type Origin =
@@ -27,12 +25,19 @@ export interface KeeperInstructions {
 
 /** What `viaduct vm list` shows of a machine. */
 export interface MachineStatus {
+  /** By which the processes of its user find it. */
   readonly name: string;
+  /** What runs it. */
   readonly driver: DriverName;
+  /** What runs the guest's code; `'none'` with driver uml. */
   readonly accelerator: 'kvm' | 'tcg' | 'none';
+  /** Where it is in its life. `'ended'` is seen only of a machine that ended by itself, for ten minutes. */
   readonly state: VmState;
+  /** Release of the guest's kernel, as `uname -r` says it. */
   readonly kernel: string;
+  /** Process number of its keeper on this host; SIGTERM to it stops the machine. */
   readonly keeperPid: number;
+  /** How long its start took. */
   readonly bootPhases: BootPhases;
   /** Milliseconds since it came to life. */
   readonly uptimeMs: number;
@@ -52,11 +57,17 @@ export type Progress =
   | { readonly type: 'ready'; readonly status: MachineStatus }
   | { readonly type: 'error'; readonly error: PlainError };
 
+/** A command for the guest. */
 export interface ExecRequest {
+  /** Its path, or its name, which is looked for in PATH. */
   readonly command: string;
+  /** Its arguments, without its own name. */
   readonly args: readonly string[];
+  /** Working directory, absolute; `/` by default. */
   readonly cwd?: string;
+  /** Added to PATH and HOME, which every command has. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Milliseconds after which the command is killed; no limit by default. */
   readonly timeoutMs?: number;
 }
 
@@ -91,10 +102,10 @@ export interface Results {
   kill: null;
   stop: null;
   console: null;
-  snapshot: { readonly downtimeMs: number; readonly transferredBytes: number };
-  migrate: { readonly downtimeMs: number; readonly transferredBytes: number };
+  snapshot: SaveResult;
+  migrate: SaveResult;
   resizeMemory: number;
   copyIn: null;
   copyOut: null;
-  exec: { readonly exitCode: number | null; readonly signal: NodeJS.Signals | null };
+  exec: GuestExit;
 }

@@ -8,7 +8,10 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
 import { builtExecutable } from '../../addon/index.js';
+import type { SaveResult } from '../drivers/driver.js';
 import { VmError } from '../errors.js';
+import type { GuestExit } from '../guest-process.js';
+import type { VmStatistics } from '../statistics.js';
 import { JsonConnection } from './json-connection.js';
 import {
   claimedNames,
@@ -36,15 +39,19 @@ const KEEPER = fileURLToPath(new URL('./keeper.js', import.meta.url));
 export interface ArrivalOptions {
   /** Takes the console's text until the machine is there. */
   readonly onConsole?: (text: string) => void;
+  /** Gives the machine up; nothing is left of it when the call rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
 /** What a command in the guest is given and where its output goes. */
 export interface RemoteStreams {
+  /** Standard input, empty by default. */
   readonly stdin?: AsyncIterable<Buffer>;
+  /** Takes standard output as it comes; without it the output is dropped. */
   readonly onStdout?: (chunk: Buffer) => void;
+  /** Takes standard error as it comes; without it the output is dropped. */
   readonly onStderr?: (chunk: Buffer) => void;
-  /** Signals for the command, as they come. */
+  /** Called once, with what sends the command a signal. */
   readonly signals?: (forward: (signal: NodeJS.Signals) => void) => void;
 }
 
@@ -58,18 +65,25 @@ function failure({ code, message }: PlainError, vm: string): VmError {
 
 /**
  * A machine with a name, owned by a process of its own, the keeper: it lives until it is stopped or killed, or its
- * keeper is.
+ * keeper is. One that ended by itself is remembered for ten minutes, with the reason in `status()`, or until `stop` or
+ * `kill`. Names are those of one user on one host: of the folder `XDG_RUNTIME_DIR` where that is set, else of the
+ * temporary one. A name is free again some milliseconds after `stop`, `kill` or `migrate`, when the keeper has ended too.
+ *
+ * Each method asks the keeper by a connection of its own. Besides what it lists, it throws a VmError `ERR_VM_NAME` when
+ * the machine is no longer there, and `ERR_VM_ENDED` when its keeper ends before it has answered. Errors of the machine
+ * come with code and message, without `call`, `operands` and `cause`; what is no `ViaductError` there is `ERR_VM_KEEPER`.
  *
  * ```ts
  * import { NamedMachine } from 'viaduct/vm';
  *
  * const machine = await NamedMachine.boot('example', { driver: 'uml' });
  * const { exitCode } = await machine.exec({ command: 'true', args: [] });
- * console.log(machine.name, exitCode); // example 0
+ * console.log(machine.name, exitCode); // prints example 0
  * await (await NamedMachine.open('example')).stop();
  * ```
  */
 export class NamedMachine {
+  /** By which the processes of its user find it. */
   readonly name: string;
 
   private constructor(name: string) {
@@ -77,9 +91,11 @@ export class NamedMachine {
   }
 
   /**
-   * Boots a machine in the background.
+   * Boots a machine in the background; resolves when commands can run.
    *
-   * @throws VmError `ERR_VM_NAME` when a machine has that name already, and what `VirtualMachine.boot` throws
+   * @param name 1 to 63 letters, digits, hyphens and dots, a letter or digit first
+   * @throws VmError `ERR_VM_NAME` when a machine has that name already, `ERR_VM_KEEPER` when its keeper ends before the
+   * machine is there, and what `VirtualMachine.boot` throws; or the signal's reason. Nothing is left running then.
    */
   static async boot(
     name: string,
@@ -89,7 +105,11 @@ export class NamedMachine {
     return NamedMachine.#start(name, { kind: 'boot', options }, arrival);
   }
 
-  /** As `VirtualMachine.restore`, in the background. */
+  /**
+   * As `VirtualMachine.restore`, in the background, under this name.
+   *
+   * @throws VmError as `boot` and `VirtualMachine.restore`
+   */
   static async restore(
     name: string,
     path: string,
@@ -98,7 +118,11 @@ export class NamedMachine {
     return NamedMachine.#start(name, { kind: 'restore', path: resolve(path) }, arrival);
   }
 
-  /** As `VirtualMachine.receive`, in the background. */
+  /**
+   * As `VirtualMachine.receive`, in the background, under this name.
+   *
+   * @throws VmError as `boot` and `VirtualMachine.receive`
+   */
   static async receive(
     name: string,
     path: string,
@@ -107,14 +131,18 @@ export class NamedMachine {
     return NamedMachine.#start(name, { kind: 'receive', path: resolve(path) }, arrival);
   }
 
-  /** @throws VmError `ERR_VM_NAME` when there is no machine of that name */
+  /**
+   * Finds a machine that any process of this user has booted.
+   *
+   * @throws VmError `ERR_VM_NAME` when there is none of that name, `ERR_VM_ARGUMENT` for a name that none can have
+   */
   static async open(name: string): Promise<NamedMachine> {
     const machine = new NamedMachine(name);
     await machine.status();
     return machine;
   }
 
-  /** The machines of this user on this host, by name. */
+  /** The machines of this user on this host in the order of their names, without those that are booting still. */
   static async list(): Promise<MachineStatus[]> {
     const found = await Promise.all(
       claimedNames().map(async (name) => {
@@ -203,54 +231,71 @@ export class NamedMachine {
     }
   }
 
+  /** What the machine is, and where in its life. */
   async status(): Promise<MachineStatus> {
     return this.#ask({ op: 'status' });
   }
 
-  async stats(): Promise<Results['stats']> {
+  /** As `VirtualMachine.stats`. */
+  async stats(): Promise<VmStatistics> {
     return this.#ask({ op: 'stats' });
   }
 
+  /** As `VirtualMachine.pause`. */
   async pause(): Promise<void> {
     await this.#ask({ op: 'pause' });
   }
 
+  /** As `VirtualMachine.resume`. */
   async resume(): Promise<void> {
     await this.#ask({ op: 'resume' });
   }
 
-  /** As `VirtualMachine.stop`; of one that has ended by itself it removes what is remembered. */
+  /** As `VirtualMachine.stop`, with `graceMs` 5000 by default; a machine that ended by itself is forgotten. */
   async stop(options: { readonly graceMs?: number } = {}): Promise<void> {
     await this.#ask({ op: 'stop', ...options });
   }
 
+  /** As `VirtualMachine.kill`; a machine that ended by itself is forgotten. */
   async kill(): Promise<void> {
     await this.#ask({ op: 'kill' });
   }
 
-  async snapshot(path: string): Promise<Results['snapshot']> {
+  /** As `VirtualMachine.snapshot`, into a new file of this host; `path` may be relative. */
+  async snapshot(path: string): Promise<SaveResult> {
     return this.#ask({ op: 'snapshot', path: resolve(path) });
   }
 
-  /** To a machine that waits in `receive` at the Unix socket `path`. */
-  async migrate(path: string): Promise<Results['migrate']> {
+  /** As `VirtualMachine.migrate`, to whoever waits in `receive` at the Unix socket `path`. */
+  async migrate(path: string): Promise<SaveResult> {
     return this.#ask({ op: 'migrate', path: resolve(path) });
   }
 
-  /** @returns what the guest then has in bytes */
+  /**
+   * As `VirtualMachine.resizeMemory`.
+   *
+   * @returns what the guest then has in bytes: more than was asked for if it needs more
+   */
   async resizeMemory(sizeBytes: number): Promise<number> {
     return this.#ask({ op: 'resizeMemory', sizeBytes });
   }
 
+  /** As `VirtualMachine.copyIn`; `from`, a path of this host, may be relative. */
   async copyIn(from: string, to: string): Promise<void> {
     await this.#ask({ op: 'copyIn', from: resolve(from), to });
   }
 
+  /** As `VirtualMachine.copyOut`; `to`, a path of this host, may be relative. */
   async copyOut(from: string, to: string): Promise<void> {
     await this.#ask({ op: 'copyOut', from, to: resolve(to) });
   }
 
-  /** The console's text so far; with `follow` what comes, too, until the machine ends or the signal aborts. */
+  /**
+   * Gives the last 256 Ki characters of the console; with `follow` in whole lines, and then each further one, until the
+   * machine ends or the signal aborts.
+   *
+   * @throws the signal's reason
+   */
   async console(
     onText: (text: string) => void,
     options: { readonly follow?: boolean; readonly signal?: AbortSignal } = {},
@@ -259,8 +304,14 @@ export class NamedMachine {
     await this.#ask({ op: 'console', follow }, { onText, signal });
   }
 
-  /** Runs a command in the guest; its streams go as `streams` says. */
-  async exec(request: ExecRequest, streams: RemoteStreams = {}): Promise<Results['exec']> {
+  /**
+   * Runs a command in the guest to its end, as `VirtualMachine.exec`; its streams go as `streams` says. The command is
+   * killed if this process ends before.
+   *
+   * @throws VmError as `VirtualMachine.spawn`, or `ERR_VM_EXEC`, `ERR_VM_EXEC_TIMEOUT`, `ERR_VM_PANIC`, `ERR_VM_SILENT`,
+   * `ERR_VM_PROTOCOL`
+   */
+  async exec(request: ExecRequest, streams: RemoteStreams = {}): Promise<GuestExit> {
     return this.#ask({ op: 'exec', ...request }, { streams });
   }
 

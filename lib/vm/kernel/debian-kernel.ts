@@ -7,11 +7,11 @@ import { VmError } from '../errors.js';
 import { runTool } from '../tool.js';
 import { extractVmlinux } from './vmlinux.js';
 
-/** A kernel that a VMM can start. */
+/** A kernel of guests, by paths of this host. */
 export interface GuestKernel {
-  /** An ELF image with the entry that Xen's PVH defines, which QEMU starts without firmware. */
+  /** A bzImage, or an ELF image with the entry that Xen's PVH defines, which QEMU starts without firmware. */
   readonly image: string;
-  /** What is /lib/modules/RELEASE in its system. */
+  /** The folder that is /lib/modules/RELEASE in its system, with the `modules.dep` that depmod(8) writes. */
   readonly modules: string;
 }
 

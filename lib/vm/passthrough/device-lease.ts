@@ -14,25 +14,30 @@ import {
  * A PCI function that is bound to vfio-pci for a VM of this process. Made by `PassthroughHost.lease`. If this process
  * ends without releasing it, the next that leases anything gives the device its driver back.
  *
- * @example
- * ```ts
- * import { PassthroughHost, type QmpConnection } from 'viaduct/vm';
+ * <!-- given:
+ * // An HCA with SR-IOV, and the monitor of a QEMU machine with a root port.
+ * import type { QmpConnection } from 'viaduct/vm';
+ * declare const qmp: QmpConnection;
+ * -->
  *
- * export async function withVirtualFunction(qmp: QmpConnection, address: string, use: () => Promise<void>) {
- *   await using lease = await new PassthroughHost().lease(address);
- *   await lease.plug(qmp, { id: 'hca0', bus: 'port1' });
- *   await use();
- *   await lease.unplug(qmp, 'hca0');
- * }
+ * ```ts
+ * import { PassthroughHost } from 'viaduct/vm';
+ *
+ * await using lease = await new PassthroughHost().lease('0000:3b:00.1');
+ * await lease.plug(qmp, { id: 'hca0', bus: 'port1' });
+ * // The guest uses it.
+ * await lease.unplug(qmp, 'hca0', { timeoutMs: 10_000 });
  * ```
  */
 export class DeviceLease {
+  /** Of the PCI function, such as `0000:3b:00.1`. */
   readonly address: string;
+  /** The number of its IOMMU group: VFIO's node of it is `/dev/vfio/NUMBER`. */
   readonly iommuGroup: number;
   readonly #giveBack: () => Promise<void>;
   #released: Promise<void> | undefined;
 
-  /** Of this layer only. */
+  /** @internal */
   constructor({ address, iommuGroup }: LeaseRecord, giveBack: () => Promise<void>) {
     this.address = address;
     this.iommuGroup = iommuGroup;
@@ -85,6 +90,7 @@ export class DeviceLease {
     }
   }
 
+  /** As `release`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.release();
   }

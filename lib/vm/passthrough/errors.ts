@@ -4,6 +4,7 @@ import type { Finding } from './preflight.js';
 
 /** A `ViaductError` that knows what preflight found. */
 export interface PassthroughErrorDetails extends ErrorDetails {
+  /** What is missing, in the order in which one would mend it. */
   readonly findings?: readonly Finding[];
 }
 

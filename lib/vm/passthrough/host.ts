@@ -51,8 +51,11 @@ export interface LeaseOptions {
 
 /** A lease as others see it. */
 export interface LeaseStatus {
+  /** Of the PCI function that was asked for. */
   readonly address: string;
+  /** The number of its IOMMU group. */
   readonly iommuGroup: number;
+  /** Process number of the holder, in the holder's own process namespace. */
   readonly pid: number;
   /** False when the holder is gone and `reap()` will take the device back. */
   readonly isHolderAlive: boolean;
@@ -64,7 +67,10 @@ export interface LeaseStatus {
  *
  * It was tried on a device with SR-IOV that QEMU emulates, and on sysfs as documented for HCAs; not on a real HCA.
  *
- * @example
+ * <!-- given:
+ * // HCAs with SR-IOV, whose virtual functions this changes.
+ * -->
+ *
  * ```ts
  * import { PassthroughHost } from 'viaduct/vm';
  *

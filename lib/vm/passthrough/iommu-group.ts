@@ -7,8 +7,11 @@ import type { SystemTree } from './system-tree.js';
 
 const IOMMU_GROUPS = '/sys/kernel/iommu_groups';
 
+/** A PCI function of an IOMMU group. */
 export interface GroupMember {
+  /** Such as `0000:3b:00.0`. */
   readonly address: string;
+  /** The name of its driver; undefined when it has none. */
   readonly driver: string | undefined;
   /** A bridge or a root port only passes on what others do, and keeps its driver. */
   readonly isBridge: boolean;
@@ -16,8 +19,11 @@ export interface GroupMember {
   readonly isInTheWay: boolean;
 }
 
+/** Functions that the IOMMU can't tell apart, as `/sys/kernel/iommu_groups/NUMBER` shows them. */
 export interface IommuGroup {
+  /** By which sysfs and `/dev/vfio` name it. */
   readonly number: number;
+  /** In the order of their addresses. */
   readonly members: readonly GroupMember[];
   /** Whether VFIO opens it as it is now. */
   readonly isViable: boolean;

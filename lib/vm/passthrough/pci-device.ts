@@ -17,17 +17,21 @@ export interface SriovCapability {
   readonly autoprobe: boolean;
 }
 
-/** A PCI function. Numbers are undefined where sysfs does not have them. */
+/** A PCI function. Numbers are undefined where sysfs does not have them (Documentation/ABI/testing/sysfs-bus-pci). */
 export interface PciDevice {
   /** Domain, bus, device and function, such as `0000:3b:00.0`. */
   readonly address: string;
+  /** Who made it, by the list of the PCI-SIG: `0x15b3` is Mellanox. */
   readonly vendorId: number | undefined;
+  /** Which of the vendor's devices it is. */
   readonly deviceId: number | undefined;
   /** Base class, subclass and interface: `0x020700` is an InfiniBand controller. */
   readonly classCode: number | undefined;
   /** The name of its driver; undefined when it has none. */
   readonly driver: string | undefined;
+  /** The number of its IOMMU group; undefined when it is in none, as without an IOMMU. */
   readonly iommuGroup: number | undefined;
+  /** The NUMA node that it is nearest to, from 0; undefined where the kernel knows none. */
   readonly numaNode: number | undefined;
   /** Its network interfaces on this host. */
   readonly interfaces: readonly string[];

@@ -23,7 +23,9 @@ export type Problem =
   | 'permissions'
   | 'memory-lock-limit';
 
+/** One thing that is missing, and what to do about it. */
 export interface Finding {
+  /** For programs. */
   readonly problem: Problem;
   /** What is so, as a sentence without its full stop. */
   readonly message: string;

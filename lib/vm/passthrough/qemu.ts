@@ -1,14 +1,20 @@
 /** A leased function in QEMU: on the command line, and plugged into and out of a running VM by QMP. */
 import { PassthroughError } from './errors.js';
 
-/** What plugging needs of a QMP client; events are emitted under their own names, such as `DEVICE_DELETED`. */
+/**
+ * What plugging needs of a client of QEMU's machine protocol (docs/interop/qmp-spec) after it has negotiated. Events are
+ * emitted under their own names, such as `DEVICE_DELETED`; an `EventEmitter` has `on` and `off` as they are meant.
+ */
 export interface QmpConnection {
-  /** Rejects with QEMU's description when it refuses the command. */
+  /** Resolves with what the command returns; rejects with QEMU's description when it refuses. */
   execute(command: string, args?: Readonly<Record<string, unknown>>): Promise<unknown>;
+  /** Calls the listener for each such event. */
   on(event: string, listener: QmpListener): unknown;
+  /** Calls the listener no more. */
   off(event: string, listener: QmpListener): unknown;
 }
 
+/** Gets the `data` of an event. */
 export type QmpListener = (data: Readonly<Record<string, unknown>>) => void;
 
 /** Where in the VM the device is to be. */
@@ -19,9 +25,11 @@ export interface QemuDevice {
   readonly bus?: string;
 }
 
+/** How long to wait for the guest. */
 export interface UnplugOptions {
   /** How long the guest may take to let go of it; 30 s by default. */
   readonly timeoutMs?: number;
+  /** Ends the waiting; QEMU does not take the request back, so the guest may still let go of it later. */
   readonly signal?: AbortSignal;
 }
 

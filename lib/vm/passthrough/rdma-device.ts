@@ -7,22 +7,30 @@ import type { SystemTree } from './system-tree.js';
 
 const RDMA_DEVICES = '/sys/class/infiniband';
 
-/** One port; its number begins at 1. */
+/** A port of an RDMA device. */
 export interface RdmaPort {
+  /** From 1. */
   readonly number: number;
+  /** What its cable carries: `'Ethernet'` is RoCE; undefined where the kernel says neither. */
   readonly linkLayer: 'InfiniBand' | 'Ethernet' | undefined;
   /** As the kernel words it: `ACTIVE`, `INIT`, `DOWN`, …; undefined where it says none. */
   readonly state: string | undefined;
 }
 
-/** An RDMA device, with the PCI function behind it. */
+/**
+ * An RDMA device, with the PCI function behind it. What sysfs does not have or this process may not read is undefined
+ * (Documentation/ABI/stable/sysfs-class-infiniband).
+ */
 export interface RdmaDevice {
   /** Such as `mlx5_0`. */
   readonly name: string;
   /** `0011:2233:4455:6677`, as the kernel writes GUIDs. */
   readonly nodeGuid: string | undefined;
+  /** The same for all devices of one adapter, in the same form. */
   readonly systemImageGuid: string | undefined;
+  /** As its driver words it, such as `16.35.2000`. */
   readonly firmwareVersion: string | undefined;
+  /** In the order of their numbers. */
   readonly ports: readonly RdmaPort[];
   /** Undefined for a device without hardware of its own, such as Soft-RoCE. */
   readonly pci: PciDevice | undefined;
