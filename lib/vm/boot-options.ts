@@ -3,6 +3,7 @@ import type { MachineRequest, VmDevice } from './drivers/driver.js';
 import { VmError } from './errors.js';
 import type { GuestKernel } from './kernel/debian-kernel.js';
 import type { LinkEnd } from './link.js';
+import { isMachineName } from './machine-name.js';
 import { parseAddress } from './network-address.js';
 import type { DriverName } from './states.js';
 
@@ -70,7 +71,7 @@ interface Fault {
 function findFault(options: BootOptions, driver: DriverName, name: string): Fault | undefined {
   const fault = (what: string, value: unknown, wanted: string): Fault => ({ what, value, wanted });
   const { memoryBytes = DEFAULT_MEMORY_BYTES, vcpus = 1, cpu, address, programs } = options;
-  if (!/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/.test(name)) {
+  if (!isMachineName(name)) {
     return fault(
       'name',
       name,

@@ -1,5 +1,12 @@
 /** `viaduct vm`: machines that other processes find by their names. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
@@ -132,7 +139,7 @@ t.test(
 t.test('of two boots by one name at once one machine comes', { skip: withoutUml }, async (t) => {
   const ends = await Promise.all([boot(t, 'twin'), boot(t, 'twin')]);
   t.same(ends.map(({ status }) => status).sort(), [0, 1]);
-  t.match(ends.find(({ status }) => status === 1)?.stderr, /'twin' already|File exists/);
+  t.match(ends.find(({ status }) => status === 1)?.stderr, /there is a machine 'twin' already/);
   t.match(await viaduct(t, ['vm', 'exec', 'twin', '--', 'true']), { status: 0 });
   t.match(await viaduct(t, ['vm', 'kill', 'twin']), { status: 0 });
   t.same(await goneFolders(), []);
@@ -203,6 +210,21 @@ t.test(
     t.same(await goneFolders(), []);
   },
 );
+
+t.test('a name is free when its machine has stopped', { skip: withoutUml }, async (t) => {
+  await boot(t, 'phoenix');
+  t.match(await viaduct(t, ['vm', 'stop', 'phoenix']), { status: 0 });
+  t.match(await viaduct(t, ['vm', 'boot', 'phoenix', '--memory', '64M']), { status: 0 });
+  t.match(await viaduct(t, ['vm', 'kill', 'phoenix']), { status: 0 });
+  t.same(folders(), []);
+});
+
+t.test('what no machine can have made is not listed', async (t) => {
+  const stray = join(tmpdir(), `viaduct-vm-${process.getuid?.() ?? 0}-_x`);
+  mkdirSync(stray);
+  t.match(await viaduct(t, ['vm', 'list']), { status: 0, stdout: /^no machine/ });
+  rmdirSync(stray);
+});
 
 t.test('a folder that is not the user’s own is not used', async (t) => {
   const way = join(tmpdir(), `viaduct-vm-${process.getuid?.() ?? 0}-taken`);

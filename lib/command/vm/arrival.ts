@@ -15,21 +15,24 @@ import {
   type Words,
 } from './options.js';
 
-const OUTPUT = { json: { type: 'boolean' }, console: { type: 'boolean' } } as const;
+const ARRIVAL = {
+  json: { type: 'boolean' },
+  console: { type: 'boolean' },
+  timeout: { type: 'string' },
+} as const;
 
 const BOOT = {
-  ...OUTPUT,
+  ...ARRIVAL,
   driver: { type: 'string' },
   memory: { type: 'string' },
   vcpus: { type: 'string' },
   program: { type: 'string', multiple: true },
   accelerator: { type: 'string' },
   machine: { type: 'string' },
-  timeout: { type: 'string' },
 } as const;
 
 function bootOptions(values: Words['values']): KeptBootOptions {
-  const { driver, memory, vcpus, program, accelerator, machine, timeout } = values;
+  const { driver, memory, vcpus, program, accelerator, machine } = values;
   return {
     ...(driver === undefined ? {} : { driver: parseChoice('--driver', driver, ['uml', 'qemu']) }),
     ...(memory === undefined ? {} : { memoryBytes: parseSize('--memory', memory) }),
@@ -41,7 +44,6 @@ function bootOptions(values: Words['values']): KeptBootOptions {
     ...(machine === undefined
       ? {}
       : { machineType: parseChoice('--machine', machine, ['microvm', 'q35']) }),
-    ...(timeout === undefined ? {} : { timeoutMs: parseSeconds('--timeout', timeout) }),
   };
 }
 
@@ -74,6 +76,8 @@ async function arrive(
   values: Words['values'],
   start: (arrival: ArrivalOptions) => Promise<NamedMachine>,
 ): Promise<number> {
+  const { timeout } = values;
+  const limit = timeout === undefined ? {} : { timeoutMs: parseSeconds('--timeout', timeout) };
   const line = new ProgressLine(name);
   const interrupted = new AbortController();
   let by: NodeJS.Signals | undefined;
@@ -88,7 +92,7 @@ async function arrive(
   };
   line.show('starting');
   try {
-    const machine = await start({ onConsole, signal: interrupted.signal });
+    const machine = await start({ ...limit, onConsole, signal: interrupted.signal });
     line.clear();
     report(await machine.status(), values['json'] === true);
     return 0;
@@ -120,13 +124,13 @@ export async function boot(args: readonly string[]): Promise<number> {
 }
 
 export async function restore(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseWords(args, OUTPUT, 'a name and the file of a snapshot', 2);
+  const { values, positionals } = parseWords(args, ARRIVAL, 'a name and the file of a snapshot', 2);
   const [name = '', path = ''] = positionals;
   return arrive(name, values, (arrival) => NamedMachine.restore(name, path, arrival));
 }
 
 export async function receive(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseWords(args, OUTPUT, 'a name and the path of a socket', 2);
+  const { values, positionals } = parseWords(args, ARRIVAL, 'a name and the path of a socket', 2);
   const [name = '', path = ''] = positionals;
   return arrive(name, values, (arrival) => NamedMachine.receive(name, path, arrival));
 }

@@ -12,8 +12,8 @@ Commands:
       --program NAME           put a program of the host into the guest instead
                                of all the host's files; may be repeated
       --accelerator kvm|tcg|auto, --machine microvm|q35    of qemu
-      --timeout SECONDS        60 by default
-      --console                show the console while it boots
+      --timeout SECONDS        60 by default; also of restore and receive
+      --console                show the console while it boots; likewise
   list [--names]       show the machines
   exec NAME [--env NAME=VALUE] [--cwd DIR] [--timeout SECONDS] -- COMMAND...
                        run a command in a machine

@@ -35,16 +35,9 @@ async function bringToLife(
   console: NodeJS.WritableStream,
   signal: AbortSignal,
 ): Promise<VirtualMachine> {
-  const { name, origin } = instructions;
-  if (origin.kind === 'boot') {
-    return VirtualMachine.boot({ ...origin.options, name, console, signal });
-  }
-  const options = {
-    name,
-    console,
-    signal,
-    ...(origin.timeoutMs === undefined ? {} : { timeoutMs: origin.timeoutMs }),
-  };
+  const { name, origin, timeoutMs } = instructions;
+  const options = { name, console, signal, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+  if (origin.kind === 'boot') return VirtualMachine.boot({ ...origin.options, ...options });
   return origin.kind === 'restore'
     ? VirtualMachine.restore(origin.path, options)
     : VirtualMachine.receive(origin.path, options);

@@ -2,11 +2,12 @@
  * Where machines with names are found: each has a folder of its user's own, which holds its keeper's socket. The folder
  * is made by the guard around the keeper, which so claims the name, and removes it however the keeper ends.
  */
-import { lstatSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 
 import { VmError } from '../errors.js';
+import { isMachineName } from '../machine-name.js';
 import { isSocketPath } from '../socket-path.js';
 
 const SOCKET = 'control';
@@ -27,7 +28,7 @@ export function machineFolder(name: string): string {
   const { folder, prefix } = place();
   const path = join(folder, prefix + name);
   const fits = isSocketPath(join(path, SOCKET));
-  if (/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/.test(name) && fits) return path;
+  if (isMachineName(name) && fits) return path;
   throw new VmError(
     'ERR_VM_ARGUMENT',
     fits
@@ -57,9 +58,11 @@ export function isClaimed(name: string): boolean {
 
 export function claimedNames(): string[] {
   const { folder, prefix } = place();
+  if (!existsSync(folder)) return [];
   return readdirSync(folder)
     .filter((entry) => entry.startsWith(prefix))
     .map((entry) => entry.slice(prefix.length))
+    .filter(isMachineName)
     .sort();
 }
 

@@ -9,18 +9,18 @@ import type { VmStatistics } from '../statistics.js';
 /** Those options of a boot that another process can be given, with the same meaning and defaults. */
 export type KeptBootOptions = Pick<
   BootOptions,
-  'driver' | 'memoryBytes' | 'vcpus' | 'programs' | 'accelerator' | 'machineType' | 'timeoutMs'
+  'driver' | 'memoryBytes' | 'vcpus' | 'programs' | 'accelerator' | 'machineType'
 >;
 
 /** How a machine comes to life: by a boot, from a snapshot, or by migration to a socket. */
 export type Origin =
   | { readonly kind: 'boot'; readonly options: KeptBootOptions }
-  | { readonly kind: 'restore'; readonly path: string; readonly timeoutMs?: number }
-  | { readonly kind: 'receive'; readonly path: string; readonly timeoutMs?: number };
+  | { readonly kind: 'restore' | 'receive'; readonly path: string };
 
 export interface KeeperInstructions {
   readonly name: string;
   readonly origin: Origin;
+  readonly timeoutMs?: number;
 }
 
 /** What `viaduct vm list` shows of a machine. */

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import { builtExecutable } from '../../addon/index.js';
@@ -23,6 +24,7 @@ import {
 import type {
   ExecRequest,
   FromKeeper,
+  KeeperInstructions,
   KeptBootOptions,
   MachineStatus,
   Origin,
@@ -33,10 +35,14 @@ import type {
   ToKeeper,
 } from './messages.js';
 
+/** A keeper that takes longer to end than that is stuck; its guard's claim stays then. */
+const GIVE_BACK_MS = 5000;
 const KEEPER = fileURLToPath(new URL('./keeper.js', import.meta.url));
 
 /** Of a machine that comes to life. */
 export interface ArrivalOptions {
+  /** How long it may take from the start of its program; 60 s by default. */
+  readonly timeoutMs?: number;
   /** Takes the console's text until the machine is there. */
   readonly onConsole?: (text: string) => void;
   /** Gives the machine up; nothing is left of it when the call rejects with the signal's reason. */
@@ -55,6 +61,14 @@ export interface RemoteStreams {
   readonly signals?: (forward: (signal: NodeJS.Signals) => void) => void;
 }
 
+function nameTaken(name: string): VmError {
+  return new VmError(
+    'ERR_VM_NAME',
+    `there is a machine '${name}' already; stop it (viaduct vm stop ${name}) or choose another name`,
+    { call: 'NamedMachine.boot', operands: { name } },
+  );
+}
+
 function failure({ code, message }: PlainError, vm: string): VmError {
   // The keeper's errors name their machine already.
   const own = `VM ${vm}: `;
@@ -67,7 +81,7 @@ function failure({ code, message }: PlainError, vm: string): VmError {
  * A machine with a name, owned by a process of its own, the keeper: it lives until it is stopped or killed, or its
  * keeper is. One that ended by itself is remembered for ten minutes, with the reason in `status()`, or until `stop` or
  * `kill`. Names are those of one user on one host: of the folder `XDG_RUNTIME_DIR` where that is set, else of the
- * temporary one. A name is free again some milliseconds after `stop`, `kill` or `migrate`, when the keeper has ended too.
+ * temporary one. A name is free again when `stop`, `kill` or `migrate` resolves.
  *
  * Each method asks the keeper by a connection of its own. Besides what it lists, it throws a VmError `ERR_VM_NAME` when
  * the machine is no longer there, and `ERR_VM_ENDED` when its keeper ends before it has answered. Errors of the machine
@@ -163,25 +177,25 @@ export class NamedMachine {
     origin: Origin,
     arrival: ArrivalOptions,
   ): Promise<NamedMachine> {
-    arrival.signal?.throwIfAborted();
+    const { timeoutMs, signal } = arrival;
+    signal?.throwIfAborted();
     const folder = machineFolder(name);
-    if (isClaimed(name) && (await NamedMachine.#isServed(name))) {
-      throw new VmError(
-        'ERR_VM_NAME',
-        `there is a machine '${name}' already; stop it (viaduct vm stop ${name}) or choose another name`,
-        { call: 'NamedMachine.boot', operands: { name } },
-      );
-    }
+    if (isClaimed(name) && (await NamedMachine.#isServed(name))) throw nameTaken(name);
+    const instructions: KeeperInstructions = {
+      name,
+      origin,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    };
     const guard = spawn(
       builtExecutable('viaduct-guard'),
       [
         ...['--outlive', '--same-namespace', '--claim', folder, '--'],
-        ...[process.execPath, KEEPER, JSON.stringify({ name, origin })],
+        ...[process.execPath, KEEPER, JSON.stringify(instructions)],
       ],
       { cwd: '/', detached: true, stdio: ['ignore', 'ignore', 'pipe', 'pipe'] },
     );
     const onAbort = (): void => void guard.kill('SIGTERM');
-    arrival.signal?.addEventListener('abort', onAbort, { once: true });
+    signal?.addEventListener('abort', onAbort, { once: true });
     let complaint = '';
     guard.stderr?.setEncoding('utf8').on('data', (text: string) => (complaint += text));
     const ended = once(guard, 'close').catch((error: unknown) => {
@@ -194,7 +208,7 @@ export class NamedMachine {
         if (message.type === 'error') {
           // Nothing of it is left when the caller learns of it.
           await ended;
-          arrival.signal?.throwIfAborted();
+          signal?.throwIfAborted();
           throw failure(message.error, name);
         }
         if (message.type === 'ready') {
@@ -204,10 +218,12 @@ export class NamedMachine {
         }
       }
     } finally {
-      arrival.signal?.removeEventListener('abort', onAbort);
+      signal?.removeEventListener('abort', onAbort);
     }
     await ended;
-    arrival.signal?.throwIfAborted();
+    signal?.throwIfAborted();
+    // Another has claimed the name since it was looked at.
+    if (isClaimed(name)) throw nameTaken(name);
     const why = complaint.trim();
     throw new VmError(
       'ERR_VM_KEEPER',
@@ -254,11 +270,13 @@ export class NamedMachine {
   /** As `VirtualMachine.stop`, with `graceMs` 5000 by default; a machine that ended by itself is forgotten. */
   async stop(options: { readonly graceMs?: number } = {}): Promise<void> {
     await this.#ask({ op: 'stop', ...options });
+    await this.#gone();
   }
 
   /** As `VirtualMachine.kill`; a machine that ended by itself is forgotten. */
   async kill(): Promise<void> {
     await this.#ask({ op: 'kill' });
+    await this.#gone();
   }
 
   /** As `VirtualMachine.snapshot`, into a new file of this host; `path` may be relative. */
@@ -268,7 +286,9 @@ export class NamedMachine {
 
   /** As `VirtualMachine.migrate`, to whoever waits in `receive` at the Unix socket `path`. */
   async migrate(path: string): Promise<SaveResult> {
-    return this.#ask({ op: 'migrate', path: resolve(path) });
+    const saved = await this.#ask({ op: 'migrate', path: resolve(path) });
+    await this.#gone();
+    return saved;
   }
 
   /**
@@ -313,6 +333,13 @@ export class NamedMachine {
    */
   async exec(request: ExecRequest, streams: RemoteStreams = {}): Promise<GuestExit> {
     return this.#ask({ op: 'exec', ...request }, { streams });
+  }
+
+  /** The keeper has answered and ends; its guard then gives the name back. */
+  async #gone(): Promise<void> {
+    for (let waitedMs = 0; waitedMs < GIVE_BACK_MS && isClaimed(this.name); waitedMs += 10) {
+      await sleep(10);
+    }
   }
 
   async #ask<R extends Request>(
