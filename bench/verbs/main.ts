@@ -107,8 +107,8 @@ async function collect(
 const PERFTEST: Readonly<Record<string, PerftestRun>> = {
   writeLatency: { program: 'ib_write_lat', sizeBytes: 8, iterations: 200_000, remap: true },
   sendLatency: { program: 'ib_send_lat', sizeBytes: 8, iterations: 200_000, remap: true },
-  directBandwidth: { program: 'ib_write_bw', sizeBytes: 2 ** 20, iterations: 5_000, remap: true },
-  copyBandwidth: { program: 'ib_write_bw', sizeBytes: 2 ** 20, iterations: 3_000, remap: false },
+  directBandwidth: { program: 'ib_write_bw', sizeBytes: 2 ** 20, iterations: 20_000, remap: true },
+  copyBandwidth: { program: 'ib_write_bw', sizeBytes: 2 ** 20, iterations: 10_000, remap: false },
 };
 
 async function measureRound(

@@ -9,8 +9,10 @@ namespace viaduct::addon {
 // Node-API has no way to hold memory apart from its ArrayBuffer, and a transfer would free it under
 // the adapter; V8's BackingStore is the public class for just this.
 struct ArrayBufferBacking::Buffer {
-  v8::Isolate* isolate;
-  v8::Global<v8::ArrayBuffer> object;
+  explicit Buffer(v8::Local<v8::ArrayBuffer> buffer)
+      : isolate(v8::Isolate::GetCurrent()), object(isolate, buffer) {}
+  v8::Isolate* const isolate;
+  const v8::Global<v8::ArrayBuffer> object;
 };
 
 std::unique_ptr<ArrayBufferBacking> ArrayBufferBacking::of(Napi::Value value) {
@@ -21,9 +23,7 @@ std::unique_ptr<ArrayBufferBacking> ArrayBufferBacking::of(Napi::Value value) {
     store = local.As<v8::SharedArrayBuffer>()->GetBackingStore();
   } else if (local->IsArrayBuffer()) {
     store = local.As<v8::ArrayBuffer>()->GetBackingStore();
-    v8::Isolate* isolate = v8::Isolate::GetCurrent();
-    buffer.reset(
-        new Buffer{isolate, v8::Global<v8::ArrayBuffer>(isolate, local.As<v8::ArrayBuffer>())});
+    buffer = std::make_unique<Buffer>(local.As<v8::ArrayBuffer>());
   } else {
     return nullptr;
   }
