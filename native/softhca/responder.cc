@@ -168,7 +168,8 @@ class Delivery {
   // Eight aligned bytes are stored at once; the lock keeps them out of the middle of an atomic
   // operation by the kernel's copy, which is a read and a write.
   Reply atomic_write() {
-    if (qp_.max_dest_rd_atomic == 0 || message_.request.remote_address % 8 != 0 || span_.address % 8 != 0)
+    if (qp_.max_dest_rd_atomic == 0 || message_.request.remote_address % 8 != 0 ||
+        span_.address % 8 != 0)
       return refuse_request();
     Site& site = receive_site();
     SharedLock& guard = site.segment->header.atomics;
