@@ -126,6 +126,7 @@
         "native/softhca/site.cc",
         "native/softhca/spin.cc",
         "native/softhca/srq.cc",
+        "native/softhca/straight.cc",
         "native/softhca/wr_builder.cc"
       ],
       "cflags": ["-fvisibility=hidden", "-pthread"],

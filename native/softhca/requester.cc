@@ -10,6 +10,7 @@
 #include "softhca/mcast.h"
 #include "softhca/mw.h"
 #include "softhca/responder.h"
+#include "softhca/straight.h"
 
 namespace softhca {
 namespace {
@@ -238,7 +239,7 @@ Outcome run(QueuePair& qp, const SendRequest& request) {
   return await_path(qp, request);
 }
 
-// The straight way, see responder.h. False: it isn't that, and nothing has happened.
+// The straight way, see straight.h. False: it isn't that, and nothing has happened.
 bool run_straight(QueuePair& qp, const SendRequest& request) {
   constexpr uint32_t straight = 1u << IBV_WR_RDMA_WRITE | 1u << IBV_WR_RDMA_READ |
                                 1u << IBV_WR_SEND | 1u << IBV_WR_SEND_WITH_IMM;

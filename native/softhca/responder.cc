@@ -8,6 +8,7 @@
 
 #include "softhca/cq.h"
 #include "softhca/fault_guard.h"
+#include "softhca/receive_ring.h"
 #include "softhca/srq.h"
 
 namespace softhca {
@@ -31,39 +32,6 @@ uint32_t access_for(ibv_wr_opcode opcode) {
 bool types_match(ibv_qp_type sender, uint32_t receiver) {
   if (sender == IBV_QPT_XRC_SEND) return receiver == IBV_QPT_XRC_RECV;
   return receiver == uint32_t(sender);
-}
-
-// The slot of a receive ring, or nullptr if its geometry can't be true.
-inline uint8_t* receive_slot(const Site& site, const QpShared& qp, uint32_t position,
-                             uint32_t* most_sges = nullptr) {
-  const uint32_t size = fetch_once(qp.rq_size), sges = fetch_once(qp.rq_max_sge);
-  if (size == 0 || (size & (size - 1)) || size > max_ring || sges > max_sge) return nullptr;
-  uint64_t stride = recv_stride(sges);
-  uint8_t* ring = site.at<uint8_t>(fetch_once(qp.rq_offset), size * stride);
-  if (most_sges) *most_sges = sges;
-  return ring ? ring + (position & (size - 1)) * stride : nullptr;
-}
-
-// The ring's slot for the next receive of the queue pair itself, or nullptr: there is none.
-inline RecvWqe* next_receive(Site& site, QpShared& qp, uint32_t* most_sges) {
-  const uint32_t tail = qp.rq_tail.load(std::memory_order_relaxed);
-  if (qp.rq_head_seen == tail) qp.rq_head_seen = qp.rq_head.load(std::memory_order_acquire);
-  if (qp.rq_head_seen == tail) return nullptr;
-  return reinterpret_cast<RecvWqe*>(receive_slot(site, qp, tail, most_sges));
-}
-
-// False if the completion queue has no room.
-inline bool complete_own_receive(Site& site, QpShared& qp, const Cqe& cqe) {
-  // Out of the ring before the program can learn of it and post the next; noted, so that the
-  // owner puts it back if this process is killed before the completion is there.
-  qp.taken.present = taken_own;
-  const uint32_t tail = qp.rq_tail.load(std::memory_order_relaxed) + 1;
-  qp.rq_tail.store(tail, std::memory_order_release);
-  const bool pushed = push_completion(site, qp.recv_cq, cqe);
-  qp.taken.present = taken_none;
-  // The owner wrote the next receive: fetch it now, while nobody waits for it.
-  if (const uint8_t* next = receive_slot(site, qp, tail)) __builtin_prefetch(next);
-  return pushed;
 }
 
 // One message being carried out.
@@ -411,76 +379,6 @@ void flush_receives(Site& site, QpShared& qp) {
     qp.rq_head_seen = tail + 1;
     push_completion(site, qp.recv_cq, cqe);
   }
-}
-
-namespace {
-
-// Whether the message arrives in memory that is mapped here.
-bool move_straight(Site& site, QpShared& qp, const StraightMessage& message) {
-  const SendRequest& request = message.request;
-  const bool reads = request.opcode == IBV_WR_RDMA_READ;
-  const uint32_t access = reads ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_WRITE;
-  if (!(qp.access & access) ||
-      (reads && (message.type != IBV_QPT_RC || qp.max_dest_rd_atomic == 0)))
-    return false;
-  Span span;
-  if (!resolve_remote(site, request.rkey, qp.pd, qp.qp_num.load(std::memory_order_relaxed),
-                      request.remote_address, message.bytes, access, &span) ||
-      !span.mapped || overlap(span.mapped, message.local, message.bytes))
-    return false;
-  return copy_guarded(reads ? message.local : span.mapped, reads ? span.mapped : message.local,
-                      message.bytes);
-}
-
-Answer send_straight(Site& site, QpShared& qp, const StraightMessage& message) {
-  uint32_t sges;
-  const RecvWqe* wqe = qp.srq == 0 ? next_receive(site, qp, &sges) : nullptr;
-  if (!wqe || sges == 0 || fetch_once(wqe->num_sge) != 1) return Answer::none;
-  const uint32_t room = fetch_once(wqe->sge[0].length);
-  Span span;
-  if (room < message.bytes ||
-      !resolve_local(site, fetch_once(wqe->sge[0].lkey), qp.pd, fetch_once(wqe->sge[0].addr), room,
-                     IBV_ACCESS_LOCAL_WRITE, &span) ||
-      !span.mapped || overlap(span.mapped, message.local, message.bytes) ||
-      !copy_guarded(span.mapped, message.local, message.bytes))
-    return Answer::none;
-  const bool immediate = message.request.opcode == IBV_WR_SEND_WITH_IMM;
-  Cqe cqe{};
-  cqe.wr_id = wqe->wr_id;
-  cqe.position = ++qp.attempts;
-  cqe.opcode = IBV_WC_RECV;
-  cqe.byte_len = message.bytes;
-  cqe.qp_num = qp.qp_num.load(std::memory_order_relaxed);
-  cqe.src_qp = message.src_qp;
-  cqe.slid = port_lid;
-  cqe.sl = message.sl;
-  cqe.solicited = (message.request.flags & IBV_SEND_SOLICITED) != 0;
-  cqe.wc_flags = immediate ? uint32_t(IBV_WC_WITH_IMM) : 0;
-  cqe.imm_data = immediate ? message.request.imm : 0;
-  if (complete_own_receive(site, qp, cqe) || message.type == IBV_QPT_UC) return Answer::ack;
-  fail_qp(site, qp, IBV_EVENT_QP_FATAL);
-  return Answer::refused;
-}
-
-}  // namespace
-
-Answer deliver_straight(Site& site, uint32_t qp_num, const StraightMessage& message) {
-  QpShared& qp = site.segment->qp[index_of(qp_num)];
-  if (!try_side(qp.inbound, visitor(site.holder))) return Answer::none;
-  const uint32_t state = qp.state.load(std::memory_order_relaxed);
-  Answer answer = Answer::none;
-  if (qp.qp_num.load(std::memory_order_relaxed) == qp_num && state >= IBV_QPS_RTR &&
-      state <= IBV_QPS_SQE && qp.type == message.type && qp.dest_qp_num == message.src_qp &&
-      qp.established) {
-    const ibv_wr_opcode opcode = message.request.opcode;
-    if (opcode == IBV_WR_SEND || opcode == IBV_WR_SEND_WITH_IMM) {
-      answer = send_straight(site, qp, message);
-    } else if (move_straight(site, qp, message)) {
-      answer = Answer::ack;
-    }
-  }
-  leave(qp.inbound.side);
-  return answer;
 }
 
 void set_error_state(QpShared& qp) {

@@ -42,20 +42,6 @@ Reply deliver(Host& host, Site& site, uint32_t qp_num, const Message& message);
 // The store of the error state, for flush_receives() after it: post_recv() posts first and looks
 // then.
 void set_error_state(QpShared& qp);
-// The straight way, for what most messages are: a write, a read or a send of some cache lines, one
-// piece on either side, both mapped here, into a queue pair that this thread alone sends to and
-// that has receives of its own. It does what deliver() does then, without the branches for anything
-// else. Answer::none: it isn't that, and nothing has happened.
-constexpr uint64_t straight_bytes = 128;
-struct StraightMessage {
-  const SendRequest& request;
-  uint32_t type;  // of both sides: RC or UC
-  uint32_t src_qp;
-  uint8_t sl;
-  uint8_t* local;
-  uint32_t bytes;
-};
-Answer deliver_straight(Site& site, uint32_t qp_num, const StraightMessage& message);
 
 // To the error state: receives are flushed, the event is raised, the owner's sends follow.
 // The caller holds qp.inbound.
