@@ -181,8 +181,10 @@ t.test(
     );
     process.kill(owner, 'SIGKILL');
     while (isThere(owner)) await sleep(10);
-    const before = readFileSync(`${directory}/mine/log`, 'utf8').length;
-    while (readFileSync(`${directory}/mine/log`, 'utf8').length === before) await sleep(10);
+    const log = `${directory}/mine/log`;
+    const length = (): number => (existsSync(log) ? readFileSync(log, 'utf8').length : 0);
+    const before = length();
+    while (length() === before) await sleep(10);
     process.kill(pid, 'SIGKILL');
     t.same(await survivors(tree), []);
     while (existsSync(`${directory}/mine`)) await sleep(10);

@@ -130,8 +130,12 @@ t.test(
     await new Promise((resolve) => again?.stdout.once('data', resolve));
     const inside = ['--net=' + (link.namespacePath ?? ''), process.execPath, '-e', client];
     const host = spawn('nsenter', inside, { stdio: ['ignore', 'pipe', 'inherit'] });
-    const [said] = (await once(host.stdout, 'data')) as [Buffer];
-    t.equal(String(said), '20 true\n');
+    t.teardown(() => host.kill('SIGKILL'));
+    let said = '';
+    host.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
+    // The machines must stay until the connection is closed.
+    await once(host, 'close');
+    t.equal(said, '20 true\n');
   },
 );
 
