@@ -1,5 +1,7 @@
 // The straight way of small messages: what it carries arrives as by any way, and whatever it can't
 // carry ends as it always did.
+#include "softhca/straight.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 
@@ -10,7 +12,6 @@
 #include "fabric.h"
 #include "softhca/host.h"
 #include "softhca/qp.h"
-#include "softhca/responder.h"
 
 #undef ibv_reg_mr
 
