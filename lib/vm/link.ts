@@ -21,7 +21,7 @@ interface NativeLink {
 /** What a link has beside its machines. */
 export interface LinkOptions {
   /**
-   * Joins this host to the link, as root: as the interface `viaduct0` with this IPv4 address and prefix length, such as
+   * Joins this host to the link, as root: as the bridge `viaduct0` with this IPv4 address and prefix length, such as
    * `10.86.0.254/24`, in a network namespace of its own. See `namespacePath`.
    */
   readonly hostAddress?: string;

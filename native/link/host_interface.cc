@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
@@ -16,7 +17,9 @@
 namespace viaduct::link {
 namespace {
 
-constexpr char interface_name[] = "viaduct0";
+// The bridge has the address; further interfaces of the namespace can be joined to it.
+constexpr char bridge_name[] = "viaduct0";
+constexpr char tap_name[] = "machines";
 // As User-Mode Linux has it; a peer with less says so in its TCP handshake.
 constexpr int mtu = 9000;
 
@@ -31,13 +34,13 @@ ifreq request_for(const char* name) {
 int open_tap(int& tap) {
   tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (tap < 0) return errno;
-  ifreq request = request_for(interface_name);
+  ifreq request = request_for(tap_name);
   request.ifr_flags = IFF_TAP | IFF_NO_PI;
   return ioctl(tap, TUNSETIFF, &request) == 0 ? 0 : errno;
 }
 
 int set_address(int control, uint32_t address, uint32_t prefix_length) {
-  ifreq request = request_for(interface_name);
+  ifreq request = request_for(bridge_name);
   auto* place = reinterpret_cast<sockaddr_in*>(&request.ifr_addr);
   place->sin_family = AF_INET;
   place->sin_addr.s_addr = htonl(address);
@@ -47,9 +50,17 @@ int set_address(int control, uint32_t address, uint32_t prefix_length) {
 }
 
 int set_mtu(int control) {
-  ifreq request = request_for(interface_name);
+  ifreq request = request_for(tap_name);
   request.ifr_mtu = mtu;
   return ioctl(control, SIOCSIFMTU, &request) == 0 ? 0 : errno;
+}
+
+// The bridge takes the MTU of what joins it.
+int make_bridge(int control) {
+  if (ioctl(control, SIOCBRADDBR, bridge_name) != 0) return errno;
+  ifreq request = request_for(bridge_name);
+  request.ifr_ifindex = static_cast<int>(if_nametoindex(tap_name));
+  return ioctl(control, SIOCBRADDIF, &request) == 0 ? 0 : errno;
 }
 
 int set_up(int control, const char* name) {
@@ -70,8 +81,10 @@ void make(HostInterface& made, uint32_t address, uint32_t prefix_length) {
   const int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (failed("socket", control >= 0 ? 0 : errno)) return;
   (void)(failed("make a tap", open_tap(made.tap)) || failed("set its MTU", set_mtu(control)) ||
+         failed("make a bridge", make_bridge(control)) ||
+         failed("set the tap up", set_up(control, tap_name)) ||
          failed("set its address", set_address(control, address, prefix_length)) ||
-         failed("set it up", set_up(control, interface_name)) ||
+         failed("set it up", set_up(control, bridge_name)) ||
          failed("set the loopback up", set_up(control, "lo")));
   close(control);
 }

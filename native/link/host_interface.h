@@ -1,6 +1,6 @@
-// The host's own end of a link: a tap interface in a network namespace of its own, where programs
-// of the host join the machines. Needs CAP_SYS_ADMIN and CAP_NET_ADMIN. Nothing has a name outside:
-// the namespace and the interface go with the last descriptor.
+// The host's own end of a link: a bridge with a tap, in a network namespace of its own, where
+// programs of the host join the machines. Needs CAP_SYS_ADMIN and CAP_NET_ADMIN. Nothing has a name
+// outside: the namespace and the interface go with the last descriptor.
 #pragma once
 
 #include <cstdint>
