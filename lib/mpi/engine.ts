@@ -24,8 +24,6 @@ export interface FailureSource {
   readonly failures: number;
   /** Ranks that failed, with the reason. */
   failed(): { rank: number; reason: string }[];
-  /** Tells the others that this rank fails. */
-  fail(reason: string): void;
 }
 
 /** What an engine is made of. */
@@ -204,10 +202,9 @@ export class Engine implements RequestOwner {
     return true;
   }
 
-  /** Ends this process, and thereby the job. */
+  /** Ends this process, and thereby the job: the launcher, which sees it, tells the others, so that it is the first. */
   abort(exitCode: number, reason: string): never {
     writeSync(2, `rank ${this.rank} aborts the job: ${reason}\n`);
-    this.#failureSource.fail(`aborted: ${reason}`);
     process.exit(exitCode);
   }
 

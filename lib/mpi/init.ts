@@ -122,7 +122,7 @@ function joinAlone(): Job {
     allLocal: () => true,
     otherBits: 0,
   });
-  const failureSource: FailureSource = { failures: 0, failed: () => [], fail: () => undefined };
+  const failureSource: FailureSource = { failures: 0, failed: () => [] };
   const unexpectedBytes = unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']);
   const engine = new Engine({
     rank: 0,
@@ -221,7 +221,7 @@ function makeEngine(
     channels: remote.length === 0 ? [] : [pollSet],
     incoming,
     waiter,
-    failureSource: failuresOf(aperture, rank, size),
+    failureSource: failuresOf(aperture, size),
     waitBoard: new ApertureWaitBoard(window.words, window.bytes, layout, rank),
     host: Number.parseInt(aperture.identity.slice(0, 8), 16) | 0,
   });
@@ -249,7 +249,7 @@ function singleCopyIsWanted(choice: string | undefined, oversubscribed: boolean)
   }
 }
 
-function failuresOf(aperture: Aperture, rank: number, size: number): FailureSource {
+function failuresOf(aperture: Aperture, size: number): FailureSource {
   const { participants } = aperture;
   return {
     get failures() {
@@ -257,14 +257,11 @@ function failuresOf(aperture: Aperture, rank: number, size: number): FailureSour
     },
     failed() {
       const failed = [];
-      for (let other = 0; other < size; other++) {
-        const { state, reason = 'no reason is known' } = participants.describe(other);
-        if (state === 'failed') failed.push({ rank: other, reason });
+      for (let rank = 0; rank < size; rank++) {
+        const { state, reason = 'no reason is known' } = participants.describe(rank);
+        if (state === 'failed') failed.push({ rank, reason });
       }
       return failed;
-    },
-    fail(reason) {
-      participants.fail(rank, reason);
     },
   };
 }

@@ -228,7 +228,7 @@ export abstract class Messaging extends PointToPoint {
   /**
    * Ends the job: this process with an exit status, by which the launcher ends the others (MPI_Abort). Does not return.
    *
-   * @param reason what the others, and the standard error, are told.
+   * @param reason what the standard error is told.
    */
   abort(exitCode = 1, reason = 'the program called abort'): never {
     return this.scope.engine.abort(exitCode, reason);

@@ -243,20 +243,24 @@ export function combined(items: readonly { offsetBytes: number; of: Datatype }[]
   return placed(sizeBytes, sequence(parts), items);
 }
 
-/** A datatype with the bounds of these items (MPI 4.1, section 5.1.6). */
+/** A datatype with the bounds of these items; those that are nothing have none (MPI 4.1, section 5.1.6). */
 function placed(
   sizeBytes: number,
   layout: Layout,
   items: readonly { offsetBytes: number; of: Datatype }[],
 ): Datatype {
-  const boundsOf = (bounds: (of: Datatype) => Bounds): Bounds => ({
-    lowerBoundBytes: least(
-      items.map(({ offsetBytes, of }) => offsetBytes + bounds(of).lowerBoundBytes),
-    ),
-    upperBoundBytes: -least(
-      items.map(({ offsetBytes, of }) => -offsetBytes - bounds(of).upperBoundBytes),
-    ),
-  });
+  const boundsOf = (select: (of: Datatype) => Bounds): Bounds => {
+    const bounds = { lowerBoundBytes: Infinity, upperBoundBytes: -Infinity };
+    for (const { offsetBytes, of } of items) {
+      const { lowerBoundBytes, upperBoundBytes } = select(of);
+      if (lowerBoundBytes === upperBoundBytes) continue;
+      bounds.lowerBoundBytes = Math.min(bounds.lowerBoundBytes, offsetBytes + lowerBoundBytes);
+      bounds.upperBoundBytes = Math.max(bounds.upperBoundBytes, offsetBytes + upperBoundBytes);
+    }
+    return bounds.lowerBoundBytes === Infinity
+      ? { lowerBoundBytes: 0, upperBoundBytes: 0 }
+      : bounds;
+  };
   return new Datatype(
     layout,
     sizeBytes,
@@ -264,6 +268,3 @@ function placed(
     boundsOf((of) => of.trueBounds),
   );
 }
-
-const least = (values: readonly number[]): number =>
-  values.reduce((found, value) => Math.min(found, value), values[0] ?? 0);
