@@ -14,10 +14,12 @@ import type { Peer } from './channels/channel.js';
 import { SelfPeer } from './channels/self.js';
 import { unexpectedLimit } from './channels/unexpected-limit.js';
 import { Communicator } from './communicator.js';
-import { Engine, type FailureSource } from './engine.js';
+import { Engine, type EngineParts, type FailureSource } from './engine.js';
 import { MpiError } from './errors.js';
 import { Incoming } from './incoming.js';
 import { Scope } from './scope.js';
+import { Trace } from './trace.js';
+import { TracedEngine, TracedIncoming } from './tracing.js';
 import { Waiter } from './waiter.js';
 import type { WaitReport } from './waits.js';
 
@@ -74,10 +76,9 @@ let joined = false;
  * Joins the job that this process was started for; by `viaduct run -n N -- node app.js` it is one of N ranks, by
  * `node app.js` a world of one.
  *
- * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAYOUT`; ApertureError when
- *   the job's aperture is missing, foreign or taken.
+ * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_THREAD` when another thread of this process is this rank,
+ *   `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAYOUT`; ApertureError when the job's aperture is missing, foreign or taken.
  */
-
 export async function init(): Promise<Job> {
   if (joined) {
     throw new MpiError(
@@ -116,7 +117,8 @@ function readEnvironment(env: NodeJS.ProcessEnv): Environment | undefined {
 }
 
 function joinAlone(): Job {
-  const incoming = new Incoming();
+  const trace = traceOf(0);
+  const incoming = trace === undefined ? new Incoming() : new TracedIncoming(0);
   const waiter = new Waiter(undefined, 0, {
     oversubscribed: true,
     allLocal: () => true,
@@ -124,7 +126,7 @@ function joinAlone(): Job {
   });
   const failureSource: FailureSource = { failures: 0, failed: () => [] };
   const unexpectedBytes = unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']);
-  const engine = new Engine({
+  const parts: EngineParts = {
     rank: 0,
     peers: [new SelfPeer(0, incoming, EAGER_BYTES, unexpectedBytes)],
     channels: [],
@@ -133,8 +135,8 @@ function joinAlone(): Job {
     failureSource,
     waitBoard: undefined,
     host: 0,
-  });
-  return makeJob(engine, undefined);
+  };
+  return makeJob(engineOf(parts, trace), undefined, trace);
 }
 
 function join(environment: Environment): Job {
@@ -143,12 +145,27 @@ function join(environment: Environment): Job {
   try {
     const layout = new Layout(aperture, size);
     if (launcherPid !== undefined) allowReader(launcherPid);
+    checkThread(aperture, rank);
     aperture.attach(rank);
-    return makeJob(makeEngine(aperture, layout, rank, size, oversubscribed), aperture);
+    const trace = traceOf(rank);
+    const engine = makeEngine(aperture, layout, rank, size, oversubscribed, trace);
+    return makeJob(engine, aperture, trace);
   } catch (error) {
     aperture.close();
     throw error;
   }
+}
+
+/** A rank, and all its communicators, belongs to the one thread that joined the job. */
+function checkThread(aperture: Aperture, rank: number): void {
+  const { state, pid, kernelId: kernel } = aperture.participants.describe(rank);
+  if (state !== 'attached' || pid !== process.pid || kernel !== kernelId()) return;
+  throw new MpiError(
+    'ERR_MPI_THREAD',
+    `init: rank ${rank} belongs to another thread of this process, which alone may use its communicators; send that ` +
+      "thread a message, or start this one with a rank of its own: new Worker(file, { env: { ...process.env, VIADUCT_RANK: '1' } })",
+    { call: 'init', operands: { rank } },
+  );
 }
 
 function makeEngine(
@@ -157,8 +174,9 @@ function makeEngine(
   rank: number,
   size: number,
   oversubscribed: boolean,
+  trace: Trace | undefined,
 ): Engine {
-  const incoming = new Incoming();
+  const incoming = trace === undefined ? new Incoming() : new TracedIncoming(rank);
   const { geometry } = layout;
   const window = {
     words: new Int32Array(aperture.memory),
@@ -215,7 +233,7 @@ function makeEngine(
       pollSet.activate(peer);
     };
   }
-  return new Engine({
+  const parts: EngineParts = {
     rank,
     peers,
     channels: remote.length === 0 ? [] : [pollSet],
@@ -224,7 +242,20 @@ function makeEngine(
     failureSource: failuresOf(aperture, size),
     waitBoard: new ApertureWaitBoard(window.words, window.bytes, layout, rank),
     host: Number.parseInt(aperture.identity.slice(0, 8), 16) | 0,
-  });
+  };
+  return engineOf(parts, trace);
+}
+
+function engineOf(parts: EngineParts, trace: Trace | undefined): Engine {
+  const { incoming } = parts;
+  return trace !== undefined && incoming instanceof TracedIncoming
+    ? new TracedEngine({ ...parts, incoming }, trace)
+    : new Engine(parts);
+}
+
+function traceOf(rank: number): Trace | undefined {
+  const file = process.env['VIADUCT_TRACE'];
+  return file === undefined || file === '' ? undefined : new Trace(file, rank);
 }
 
 /**
@@ -266,14 +297,16 @@ function failuresOf(aperture: Aperture, size: number): FailureSource {
   };
 }
 
-function makeJob(engine: Engine, aperture: Aperture | undefined): Job {
+function makeJob(engine: Engine, aperture: Aperture | undefined, trace: Trace | undefined): Job {
   const everybody = engine.group(Array.from({ length: engine.size }, (_, rank) => rank));
   const world = new Communicator(new Scope(engine, WORLD_CONTEXT, everybody, engine.rank, 'world'));
   let leaving: Promise<void> | undefined;
   const leave = async (): Promise<void> => {
     process.off('beforeExit', onBeforeExit);
     try {
+      trace?.close();
       await world.barrier();
+      if (engine.rank === 0) trace?.join(engine.size);
       aperture?.participants.finalize(engine.rank);
     } finally {
       engine.close();
