@@ -110,7 +110,8 @@ export async function communicators(world: Communicator): Promise<void> {
   // @ts-expect-error ranks of two groups have no barrier here
   await between.barrier();
   row.errorHandler = (error) => is<typeof error, MpiError>(true);
-  is<typeof row.errorHandler, ErrorHandler>(true);
+  const handler: ErrorHandler = row.errorHandler;
+  void handler;
   // @ts-expect-error no such handler
   row.errorHandler = 'ignore';
 }
