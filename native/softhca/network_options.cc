@@ -1,6 +1,7 @@
 #include "softhca/network_options.h"
 
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -47,7 +48,12 @@ NetworkOptions read_environment() {
   NetworkOptions options;
   const char* packets = getenv("VIADUCT_PACKETS");
   options.packets_only = packets && strcmp(packets, "1") == 0;
-  if (const char* capture = getenv("VIADUCT_PCAP")) options.capture = capture;
+  if (const char* capture = getenv("VIADUCT_PCAP")) {
+    options.capture = capture;
+    // Each process of a program has a file of its own.
+    const size_t at = options.capture.find("%p");
+    if (at != std::string::npos) options.capture.replace(at, 2, std::to_string(getpid()));
+  }
   const char* faults = getenv("VIADUCT_FAULTS");
   if (!faults || !*faults) return options;
   uint32_t seed = 0;

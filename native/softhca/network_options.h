@@ -10,7 +10,7 @@ namespace softhca {
 
 struct NetworkOptions {
   bool packets_only = false;  // VIADUCT_PACKETS=1: also within this host
-  std::string capture;        // VIADUCT_PCAP: a file to write what passes into
+  std::string capture;        // VIADUCT_PCAP: a file for what passes; %p in it: the process
   // VIADUCT_FAULTS: what to do to packets that are sent
   bool has_faults = false;
   links::FaultRates faults;
