@@ -128,7 +128,8 @@ function describe(device: ListedDevice): string {
 
 function describeCounted({ name, processes }: Counted): string {
   let text = row(0, 'hca_id', name);
-  if (processes === undefined) return `${text}\tno counters: \`rdma statistic\` and sysfs have those of the kernel\n`;
+  if (processes === undefined)
+    return `${text}\tno counters: \`rdma statistic\` and sysfs have those of the kernel\n`;
   if (processes.length === 0) return `${text}\tno process uses it\n`;
   for (const { pid, counters } of processes) {
     text += row(1, 'process', pid);
@@ -158,8 +159,18 @@ export function run(args: readonly string[]): Promise<number> {
     );
   }
   const chosen = there.filter((each) => names.length === 0 || names.includes(each.name));
-  if (counters) print(chosen.map((each) => count(each.name, each.provider)), describeCounted, json);
-  else print(chosen.map((each) => inspect(each.name, each.provider)), describe, json);
+  if (counters)
+    print(
+      chosen.map((each) => count(each.name, each.provider)),
+      describeCounted,
+      json,
+    );
+  else
+    print(
+      chosen.map((each) => inspect(each.name, each.provider)),
+      describe,
+      json,
+    );
   return Promise.resolve(0);
 }
 

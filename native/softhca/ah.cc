@@ -77,8 +77,8 @@ Address make_address(const ibv_ah_attr& attr) {
     address.traffic_class = attr.grh.traffic_class;
     address.hop_limit = attr.grh.hop_limit;
     address.multicast = attr.grh.dgid.raw[0] == 0xff;
-    const bool same_family = wire::is_ipv4(to_wire(address.sgid)) ==
-                             wire::is_ipv4(to_wire(address.dgid));
+    const bool same_family =
+        wire::is_ipv4(to_wire(address.sgid)) == wire::is_ipv4(to_wire(address.dgid));
     address.routed = source && source->is_address() && !address.multicast && same_family;
     address.reachable = address.multicast || index_of_gid(address.dgid) >= 0;
     if (address.routed && network_options().packets_only) address.reachable = false;

@@ -32,9 +32,7 @@ struct AddressHandle {
 };
 
 // Where it goes as packets, and not within this host.
-inline bool is_routed(const Address& address) {
-  return address.routed && !address.reachable;
-}
+inline bool is_routed(const Address& address) { return address.routed && !address.reachable; }
 wire::Route route_of(const Address& address);
 
 // False: last_problem() says why.

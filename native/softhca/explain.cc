@@ -62,7 +62,8 @@ const char* sentence(viaduct_path_reason reason) {
       return "the peer registered its memory with IBV_ACCESS_ON_DEMAND, so what is mapped there "
              "may change; register without it for the direct path";
     case VIADUCT_REASON_OTHER_HOST:
-      return "the peer's GID is not an address of this host (of its network namespace), so messages "
+      return "the peer's GID is not an address of this host (of its network namespace), so "
+             "messages "
              "travel as RoCEv2 packets over UDP port 4791";
     case VIADUCT_REASON_OTHER_USER:
       return "the peer's GID is an address of this host, but no process of this user has the queue "

@@ -99,9 +99,9 @@ void refresh(Table& table) {
   for (uint32_t i = own_gid_count; i < gid_table_length; ++i) {
     auto& entry = table.entries[i];
     if (!entry) continue;
-    const auto still = std::find_if(
-        addresses.begin(), addresses.end(),
-        [&](const Found& each) { return same(each.entry.gid, entry->gid); });
+    const auto still = std::find_if(addresses.begin(), addresses.end(), [&](const Found& each) {
+      return same(each.entry.gid, entry->gid);
+    });
     if (still == addresses.end()) {
       entry.reset();
     } else {
@@ -112,8 +112,8 @@ void refresh(Table& table) {
     const auto known = std::find_if(table.entries.begin(), table.entries.end(), [&](auto& entry) {
       return entry && same(entry->gid, each.entry.gid);
     });
-    const auto room =
-        std::find_if(table.entries.begin(), table.entries.end(), [](auto& entry) { return !entry; });
+    const auto room = std::find_if(table.entries.begin(), table.entries.end(),
+                                   [](auto& entry) { return !entry; });
     if (known == table.entries.end() && room != table.entries.end()) *room = each.entry;
   }
   if (!addresses.empty()) table.mtu_bytes = addresses.front().entry.mtu_bytes;
@@ -163,9 +163,9 @@ uint32_t port_mtu_bytes() {
 }
 
 uint32_t largest_mtu(uint32_t interface_mtu, bool ipv4) {
-  const uint32_t headers = uint32_t((ipv4 ? wire::Ipv4::length : wire::Ipv6::length) +
-                                    wire::Udp::length + wire::max_header_length +
-                                    wire::icrc_length);
+  const uint32_t headers =
+      uint32_t((ipv4 ? wire::Ipv4::length : wire::Ipv6::length) + wire::Udp::length +
+               wire::max_header_length + wire::icrc_length);
   constexpr uint32_t least = 256;  // that of ibv_mtu
   if (interface_mtu < headers + least) return 0;
   return std::min(std::bit_floor(interface_mtu - headers), mtu_bytes);

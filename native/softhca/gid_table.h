@@ -1,5 +1,5 @@
-// The port's GIDs: two that mean this host, and on a port of RoCE one for each address of the host's
-// network interfaces (annex A17: an IPv4 address is ::ffff:a.b.c.d).
+// The port's GIDs: two that mean this host, and on a port of RoCE one for each address of the
+// host's network interfaces (annex A17: an IPv4 address is ::ffff:a.b.c.d).
 //
 // The addresses are those of the network namespace that asks, as they are when it asks: an address
 // keeps its index while it is there, and a new one takes the first that is free.

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -27,6 +28,8 @@ constexpr int turns = 8;
 constexpr uint64_t never = UINT64_MAX;
 // How long the thread waits before it looks whether the program still polls.
 constexpr uint64_t leave_ns = 1000000;
+// In vain, before the program gives the processor to others.
+constexpr uint32_t patient_polls = 4;
 // The most times in a row that the thread watches although the program polls.
 constexpr uint32_t most_misses = 63;
 // While the kernel has no room for what is to be sent.
@@ -45,29 +48,26 @@ Network::Network(Host& host)
       device_(host),
       ports_({host.slot(), slot_of}),
       link_(&ports_),
-      engine_(device_, [&]() -> transport::Outbox& {
-        const NetworkOptions& options = network_options();
-        if (!options.capture.empty()) {
-          capture_ = links::Pcap::open(ports_, options.capture);
-          if (capture_) link_ = capture_.get();
-        }
-        if (options.has_faults) {
-          faults_ = std::make_unique<links::Faults>(*link_, options.faults, options.seed);
-          link_ = faults_.get();
-        }
-        return *link_;
-      }()),
+      engine_(device_,
+              [&]() -> transport::Outbox& {
+                const NetworkOptions& options = network_options();
+                if (!options.capture.empty()) {
+                  capture_ = links::Pcap::open(ports_, options.capture);
+                  if (capture_) link_ = capture_.get();
+                }
+                if (options.has_faults) {
+                  faults_ = std::make_unique<links::Faults>(*link_, options.faults, options.seed);
+                  link_ = faults_.get();
+                }
+                return *link_;
+              }()),
       sleeping_until_(0) {}
 
 bool Network::start(std::string* problem) {
   const NetworkOptions& options = network_options();
-  if (!options.problem.empty()) {
-    *problem = options.problem;
-    return false;
-  }
   if (!options.capture.empty() && !capture_) {
-    *problem = "packets can't be written to " + options.capture + " (VIADUCT_PCAP): " +
-               strerror(errno);
+    *problem =
+        "packets can't be written to " + options.capture + " (VIADUCT_PCAP): " + strerror(errno);
     return false;
   }
   doorbell_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -135,9 +135,8 @@ bool Network::drive(bool receives) {
     link_->flush(now);
     put_broken_into_error();
     came = came || count > 0;
-    if (count == 0 && !more_) break;
+    if (count < datagrams_at_once && !more_) break;
   }
-  if (came || !receives) publish_counters();
   return came;
 }
 
@@ -161,14 +160,20 @@ void Network::wake(uint32_t queue_pair) {
   }
   if (!mutex_.try_lock()) return;
   drive(false);
+  publish_counters();
   leave();
 }
 
 void Network::progress() {
   if (!mutex_.try_lock()) return;
   polls_.store(polls_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  drive(true);
+  const bool came = drive(true);
+  empty_polls_ = came ? 0 : empty_polls_ + 1;
+  if (empty_polls_ == 1) publish_counters();
+  const bool yields = empty_polls_ > patient_polls;
   leave();
+  // What it waits for may want this very processor.
+  if (yields) sched_yield();
 }
 
 void Network::stop_polling() {
@@ -220,6 +225,7 @@ void Network::run() {
   for (;;) {
     mutex_.lock();
     const bool came = drive(true);
+    publish_counters();
     const uint32_t polls_now = polls_.load(std::memory_order_relaxed);
     // The program polled meanwhile, and has left nothing here: it will take what comes next, too.
     const bool polled = polls_now != polls;

@@ -1,10 +1,10 @@
-// The way to other hosts: the transport engine, the ports that its packets pass, and the thread that
-// keeps them going while the program doesn't.
+// The way to other hosts: the transport engine, the ports that its packets pass, and the thread
+// that keeps them going while the program doesn't.
 //
-// One lock guards all of it. A thread that posts or polls does what there is to do itself, if nobody
-// is inside; else whoever is inside does it before leaving. The network's own thread sleeps until
-// packets come or a timer runs out. While it finds that the program polls, it leaves the packets to
-// the program.
+// One lock guards all of it. A thread that posts or polls does what there is to do itself, if
+// nobody is inside; else whoever is inside does it before leaving. The network's own thread sleeps
+// until packets come or a timer runs out. While it finds that the program polls, it leaves the
+// packets to the program.
 #pragma once
 
 #include <atomic>
@@ -85,6 +85,7 @@ class Network {
   std::mutex mutex_;
   bool more_ = false;                     // the outbox was full
   std::atomic<uint32_t> polls_{0};        // that were made under the lock
+  uint32_t empty_polls_ = 0;              // since packets came
   std::atomic<uint64_t> sleeping_until_;  // by the thread; 0: it is awake
   std::atomic<bool> leaves_packets_{false};
 

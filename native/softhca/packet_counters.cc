@@ -13,7 +13,7 @@ using transport::Counters;
 // After those of the engine.
 constexpr struct {
   const char* name;
-  uint64_t links::PortCounts::* member;
+  uint64_t links::PortCounts::*member;
 } of_ports[] = {
     {"bytes_received", &links::PortCounts::bytes_received},
     {"bytes_sent", &links::PortCounts::bytes_sent},

@@ -102,8 +102,7 @@ const SendWqe* PacketDevice::send_wqe(uint32_t number, uint32_t index) {
   return &qp->packets->at(index).wqe;
 }
 
-bool PacketDevice::gather(uint32_t number, uint32_t index, uint64_t offset,
-                          std::span<uint8_t> to) {
+bool PacketDevice::gather(uint32_t number, uint32_t index, uint64_t offset, std::span<uint8_t> to) {
   QueuePair* qp = find(number);
   if (!qp) return false;
   const SendRequest& request = qp->packets->at(index).send.request;
@@ -130,14 +129,14 @@ bool PacketDevice::scatter(uint32_t number, uint32_t index, uint64_t offset,
   const SendRequest& request = qp->packets->at(index).send.request;
   const Site& site = host_.site();
   const Inbound inbound(*qp);
-  return walk(request.sge, request.num_sge, offset, from.size(),
-              [&](const ibv_sge& sge, uint64_t skip, size_t bytes, size_t done) {
-                const KeyEntry* entry = find_region(site, sge.lkey, qp->pd, sge.addr, sge.length,
-                                                    IBV_ACCESS_LOCAL_WRITE);
-                return entry && copy(reinterpret_cast<void*>(sge.addr + entry->base - entry->iova +
-                                                             skip),
-                                     from.data() + done, bytes);
-              });
+  return walk(
+      request.sge, request.num_sge, offset, from.size(),
+      [&](const ibv_sge& sge, uint64_t skip, size_t bytes, size_t done) {
+        const KeyEntry* entry =
+            find_region(site, sge.lkey, qp->pd, sge.addr, sge.length, IBV_ACCESS_LOCAL_WRITE);
+        return entry && copy(reinterpret_cast<void*>(sge.addr + entry->base - entry->iova + skip),
+                             from.data() + done, bytes);
+      });
 }
 
 ibv_wc_status PacketDevice::run_local(uint32_t number, uint32_t index) {
@@ -238,20 +237,20 @@ bool PacketDevice::place(uint32_t number, uint64_t offset, std::span<const uint8
   Site& site = receiving.site ? *receiving.site : host_.site();
   const uint32_t pd = receiving.site ? receiving.shared_queue->pd : qp->pd;
   const Inbound inbound(*qp);
-  return walk(receiving.sge, receiving.sge_count, offset, from.size(),
-              [&](const ibv_sge& sge, uint64_t skip, size_t bytes, size_t done) {
-                Span span;
-                if (!resolve_local(site, sge.lkey, pd, sge.addr, sge.length,
-                                   IBV_ACCESS_LOCAL_WRITE, &span))
-                  return false;
-                span.address += skip;
-                span.bytes -= skip;
-                if (span.mapped) span.mapped += skip;
-                const iovec piece{const_cast<uint8_t*>(from.data()) + done, bytes};
-                bool by_kernel = false;
-                return move_bytes(site, Direction::to_site, {&piece, 1}, {&span, 1}, bytes,
-                                  &by_kernel) == Moved::all;
-              });
+  return walk(
+      receiving.sge, receiving.sge_count, offset, from.size(),
+      [&](const ibv_sge& sge, uint64_t skip, size_t bytes, size_t done) {
+        Span span;
+        if (!resolve_local(site, sge.lkey, pd, sge.addr, sge.length, IBV_ACCESS_LOCAL_WRITE, &span))
+          return false;
+        span.address += skip;
+        span.bytes -= skip;
+        if (span.mapped) span.mapped += skip;
+        const iovec piece{const_cast<uint8_t*>(from.data()) + done, bytes};
+        bool by_kernel = false;
+        return move_bytes(site, Direction::to_site, {&piece, 1}, {&span, 1}, bytes, &by_kernel) ==
+               Moved::all;
+      });
 }
 
 void PacketDevice::complete_receive(uint32_t number, const ReceiveCompletion& completion) {
@@ -363,8 +362,7 @@ void PacketDevice::enter_error(uint32_t number) {
 }
 
 void PacketDevice::raise(uint32_t number, ibv_event_type event) {
-  if (QueuePair* qp = find(number))
-    raise_async(host_.site(), qp->shared->context, event, number);
+  if (QueuePair* qp = find(number)) raise_async(host_.site(), qp->shared->context, event, number);
 }
 
 }  // namespace softhca

@@ -21,8 +21,7 @@ namespace {
 // Asks the kernel whether it has a way there, without sending anything. 0, or an errno value.
 int route_error(const GidEntry& source, const wire::Gid& destination) {
   const bool ipv4 = wire::is_ipv4(destination);
-  const int descriptor =
-      socket(ipv4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
+  const int descriptor = socket(ipv4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
   if (descriptor < 0) return errno;
   union {
     sockaddr any;
@@ -73,9 +72,10 @@ int open_port(Host& host, const GidEntry& source, Network** network) {
 int check_route(const GidEntry& source, const ibv_gid& destination) {
   const int error = route_error(source, to_wire(destination));
   if (error == 0) return 0;
-  return note_problem(error, "there is no way from " + gid_text(source.gid) + " to the peer's GID " +
-                                 gid_text(destination) + ": " + strerror(error) +
-                                 "; see `ip route get " + gid_text(destination) + "`");
+  return note_problem(error, "there is no way from " + gid_text(source.gid) +
+                                 " to the peer's GID " + gid_text(destination) + ": " +
+                                 strerror(error) + "; see `ip route get " + gid_text(destination) +
+                                 "`");
 }
 
 // Why a queue pair at an address of this host is reached by packets all the same; 0: it isn't.

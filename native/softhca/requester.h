@@ -20,8 +20,8 @@ int post_send(ibv_qp* qp, ibv_send_wr* wr, ibv_send_wr** bad);
 int check_send(const QueuePair& qp, const SendRequest& request);
 // How many more can be posted before some are polled.
 inline uint32_t free_sends(const QueuePair& qp) {
-  return qp.init.cap.max_send_wr - (qp.sent.load(std::memory_order_relaxed) -
-                                    qp.retired.load(std::memory_order_relaxed));
+  return qp.init.cap.max_send_wr -
+         (qp.sent.load(std::memory_order_relaxed) - qp.retired.load(std::memory_order_relaxed));
 }
 // Carries out or parks; the caller holds send_lock and has checked. ENOMEM if the queue is full.
 int submit(QueuePair& qp, SendRequest& request);

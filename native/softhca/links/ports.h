@@ -13,7 +13,7 @@ namespace softhca::links {
 struct PortCounts {
   uint64_t bytes_sent = 0, bytes_received = 0;  // BTH to ICRC
   uint64_t handed_on = 0;                       // came here, and were another process's
-  uint64_t for_nobody = 0;                  // nobody took them
+  uint64_t for_nobody = 0;                      // nobody took them
   uint64_t refused = 0;                         // by the kernel, or from no address of these
 };
 
@@ -60,7 +60,9 @@ class Ports : public Link {
   Udp* reserved_ = nullptr;
   size_t reserved_bytes_ = 0;
   std::vector<uint8_t> nowhere_;
-  size_t next_ = 0;  // whose turn it is to receive
+  static constexpr uint32_t relay_turns = 4;
+  size_t next_ = 0;          // whose turn it is to receive
+  uint32_t relay_turn_ = 0;  // the relay's is each fourth
 };
 
 }  // namespace softhca::links

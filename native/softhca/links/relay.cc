@@ -62,8 +62,7 @@ Relay::Relay(int descriptor) : descriptor_(descriptor), arrivals_(std::make_uniq
 Relay::~Relay() { close(descriptor_); }
 
 bool Relay::pass_on(uint32_t slot, const Datagram& packet) {
-  Header header{packet.route, packet.identification.has_value(),
-                packet.identification.value_or(0)};
+  Header header{packet.route, packet.identification.has_value(), packet.identification.value_or(0)};
   iovec pieces[2] = {{&header, sizeof header},
                      {const_cast<uint8_t*>(packet.bytes.data()), packet.bytes.size()}};
   sockaddr_un address;
@@ -100,7 +99,8 @@ size_t Relay::receive(std::span<Datagram> into) {
       memcpy(&sender, CMSG_DATA(control), sizeof sender);
     // Names of abstract sockets are anybody's: another user must not feign a peer's address.
     if (!control || sender.uid != geteuid() || message.msg_len < sizeof one.header) continue;
-    into[count] = {one.header.route, {one.bytes, message.msg_len - sizeof one.header}, std::nullopt};
+    into[count] = {
+        one.header.route, {one.bytes, message.msg_len - sizeof one.header}, std::nullopt};
     if (one.header.has_identification)
       into[count].identification = uint16_t(one.header.identification);
     ++count;

@@ -214,8 +214,7 @@ void Engine::receive(const Datagram& datagram, uint64_t now_ns) {
       if (qp->state == QueuePair::ready_to_receive) device_.raise(qp->number, IBV_EVENT_COMM_EST);
     }
     // Annex A14: the memory that it names is of the domain of the receive queue that it names.
-    if (qp->service == wire::Service::xrc)
-      device_.choose_queue(qp->number, packet.xrceth.srq);
+    if (qp->service == wire::Service::xrc) device_.choose_queue(qp->number, packet.xrceth.srq);
     if (qp->connected()) {
       receive_request(*qp, device_, counters_, packet);
     } else {

@@ -92,7 +92,8 @@ async function writesAndReads(t: Test, pair: Pair, random: SeededRandom): Promis
       const [mine, theirs] = [random.below(HALF - length), random.below(HALF - length)];
       const opcode = random.pick(['rdma-write', 'rdma-write', 'rdma-read'] as const);
       // What is read goes where nothing is written from, and what is written where nothing is read.
-      const [offset, there] = opcode === 'rdma-read' ? [HALF + mine, theirs] : [mine, HALF + theirs];
+      const [offset, there] =
+        opcode === 'rdma-read' ? [HALF + mine, theirs] : [mine, HALF + theirs];
       const [to, at, from, source] =
         opcode === 'rdma-read'
           ? [expected.a, offset, expected.b, there]

@@ -55,11 +55,7 @@ export function startNeighbours(options: NeighbourOptions = {}): Neighbours {
   return { a, b, joined: join(a, b, options) };
 }
 
-async function join(
-  a: Peer,
-  b: Peer,
-  { rules = [], mtu = 9000 }: NeighbourOptions,
-): Promise<void> {
+async function join(a: Peer, b: Peer, { rules = [], mtu = 9000 }: NeighbourOptions): Promise<void> {
   // Each answers from its namespace.
   const pids = [await a.processNumber(), await b.processNumber()] as const;
   inNamespaceOf(

@@ -34,7 +34,10 @@ export class Peer {
   #number = 0;
 
   /** `by`: the command that runs it, in place of Node.js alone. */
-  static start(env: NodeJS.ProcessEnv = {}, by: readonly [string, ...string[]] = [process.execPath]): Peer {
+  static start(
+    env: NodeJS.ProcessEnv = {},
+    by: readonly [string, ...string[]] = [process.execPath],
+  ): Peer {
     const [execPath, ...execArgv] = by;
     return new Peer(
       fork(PROGRAM, {
