@@ -92,9 +92,13 @@ int Endpoint::connect(const Name& peer) {
   error = ibv_modify_qp(qp, &attr, mask);
   if (error) return error;
   if (datagram && !ah) ah = ibv_create_ah(pd, &attr.ah_attr);
+  const bool by_address = attr.ah_attr.is_global;
   attr = {};
   attr.qp_state = IBV_QPS_RTS;
   attr.timeout = options.timeout;
+  // Packets have a network and a thread to pass, on a machine that may be busy.
+  constexpr uint8_t slower = 6;
+  if (by_address) attr.timeout = uint8_t(attr.timeout + slower);
   attr.retry_cnt = options.retry_cnt;
   attr.rnr_retry = options.rnr_retry;
   attr.max_rd_atomic = 4;
