@@ -129,8 +129,13 @@
         "native/softhca/straight.cc",
         "native/softhca/wr_builder.cc"
       ],
+      # Of Node.js's own flags: a register more, and less to save, on the way of each message.
+      "cflags!": ["-fno-omit-frame-pointer"],
       "cflags": ["-fvisibility=hidden", "-pthread"],
       "cflags_cc": ["-fvisibility-inlines-hidden"],
+      "configurations": {
+        "Release": { "cflags!": ["-fno-omit-frame-pointer"] }
+      },
       "defines!": ["NDEBUG"],
       "ldflags": [
         "-Wl,-z,defs",

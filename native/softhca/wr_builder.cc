@@ -23,23 +23,25 @@ struct Builder {
   int error = 0;  // the first; complete reports it and posts nothing
   size_t count = 0;
   Built* last = nullptr;  // nullptr if count is 0
-  std::vector<std::unique_ptr<Built>> requests;
+  Built first;            // most batches have no more
+  std::vector<std::unique_ptr<Built>> more;
+
+  Built& at(size_t i) { return i == 0 ? first : *more[i - 1]; }
 };
 
 namespace {
 
 Builder& of(ibv_qp_ex* ex) { return *QueuePair::of(&ex->qp_base)->builder; }
 
-[[gnu::noinline]] Built* grow(Builder& builder) {
-  return builder.requests.emplace_back(std::make_unique<Built>()).get();
+[[gnu::noinline]] Built* next_of(Builder& builder) {
+  if (builder.count > builder.more.size()) builder.more.push_back(std::make_unique<Built>());
+  return &builder.at(builder.count);
 }
 
 SendRequest& add(ibv_qp_ex* ex, ibv_wr_opcode opcode) {
   QueuePair& qp = *QueuePair::of(&ex->qp_base);
   Builder& builder = *qp.builder;
-  Built* const built = builder.count < builder.requests.size()
-                           ? builder.requests[builder.count].get()
-                           : grow(builder);
+  Built* const built = builder.count == 0 ? &builder.first : next_of(builder);
   ++builder.count;
   builder.last = built;
   SendRequest& request = built->request;
@@ -145,8 +147,17 @@ void set_inline_data_list(ibv_qp_ex* ex, size_t count, const ibv_data_buf* list)
 }
 
 void set_inline_data(ibv_qp_ex* ex, void* address, size_t length) {
-  ibv_data_buf buffer{address, length};
-  set_inline_data_list(ex, 1, &buffer);
+  Built* built = current(ex);
+  if (!built) return;
+  if (length > max_inline) return fail(ex, EINVAL);
+  if (length == 8) {
+    memcpy(built->inline_data, address, 8);
+  } else if (length != 0) {
+    memcpy(built->inline_data, address, length);
+  }
+  built->sge[0] = {reinterpret_cast<uint64_t>(built->inline_data), uint32_t(length), 0};
+  built->request.num_sge = 1;
+  built->request.flags |= IBV_SEND_INLINE;
 }
 
 void set_sge_list(ibv_qp_ex* ex, size_t count, const ibv_sge* list) {
@@ -177,13 +188,12 @@ void start(ibv_qp_ex* ex) {
   builder.error = 0;
 }
 
-int submit_all(QueuePair& qp, const Builder& builder) {
+[[gnu::noinline]] int submit_all(QueuePair& qp, Builder& builder) {
   int error = 0;
   for (size_t i = 0; i < builder.count && !error; ++i)
-    error = check_send(qp, builder.requests[i]->request);
+    error = check_send(qp, builder.at(i).request);
   if (!error && builder.count > qp.init.cap.max_send_wr - qp.parked_count) error = ENOMEM;
-  for (size_t i = 0; i < builder.count && !error; ++i)
-    error = submit(qp, builder.requests[i]->request);
+  for (size_t i = 0; i < builder.count && !error; ++i) error = submit(qp, builder.at(i).request);
   return error;
 }
 
@@ -195,9 +205,10 @@ int complete(ibv_qp_ex* ex) {
   bool parked = false;
   if (!error) {
     std::lock_guard guard(qp->send_lock);
-    if (builder.count != 1 || !run_straight(*qp, builder.last->request))
+    if (builder.count != 1 || !run_straight(*qp, builder.first.request)) {
       error = submit_all(*qp, builder);
-    parked = qp->parked_count != 0;
+      parked = qp->parked_count != 0;
+    }
   }
   builder.lock.unlock();
   if (parked) qp->host->enlist(qp);
