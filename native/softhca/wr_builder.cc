@@ -192,7 +192,7 @@ void start(ibv_qp_ex* ex) {
   int error = 0;
   for (size_t i = 0; i < builder.count && !error; ++i)
     error = check_send(qp, builder.at(i).request);
-  if (!error && builder.count > qp.init.cap.max_send_wr - qp.parked_count) error = ENOMEM;
+  if (!error && builder.count > free_sends(qp)) error = ENOMEM;
   for (size_t i = 0; i < builder.count && !error; ++i) error = submit(qp, builder.at(i).request);
   return error;
 }
