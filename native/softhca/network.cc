@@ -27,6 +27,8 @@ constexpr int turns = 8;
 constexpr uint64_t never = UINT64_MAX;
 // How long the thread waits before it looks whether the program still polls.
 constexpr uint64_t leave_ns = 1000000;
+// The most times in a row that the thread watches although the program polls.
+constexpr uint32_t most_misses = 63;
 // While the kernel has no room for what is to be sent.
 constexpr uint64_t full_ns = 50000;
 
@@ -211,13 +213,22 @@ void Network::sleep_until(uint64_t deadline_ns, bool watches_packets) {
 void Network::run() {
   prctl(PR_SET_NAME, "softhca-network");
   uint32_t polls = 0;
+  // How often packets had to wait for the thread because the program polled, but not for them: so
+  // often it watches on.
+  uint32_t misses = 0, watches = 0;
+  bool left_packets = false;
   for (;;) {
     mutex_.lock();
     const bool came = drive(true);
     const uint32_t polls_now = polls_.load(std::memory_order_relaxed);
     // The program polled meanwhile, and has left nothing here: it will take what comes next, too.
-    const bool leaves = !came && polls_now != polls;
+    const bool polled = polls_now != polls;
     polls = polls_now;
+    if (left_packets) misses = came ? std::min(2 * misses + 1, most_misses) : misses / 2;
+    if (left_packets && came) watches = misses;
+    const bool leaves = !came && polled && watches == 0;
+    if (!leaves && watches > 0) --watches;
+    left_packets = leaves;
     uint64_t deadline = next_deadline_ns();
     if (leaves) deadline = std::min(deadline, now_ns() + leave_ns);
     leaves_packets_.store(leaves, std::memory_order_seq_cst);
