@@ -4,16 +4,22 @@ import { kernelId } from '../aperture/kernel.js';
 import { allowReader } from '../aperture/process-copy.js';
 import { AperturePeer } from './channels/aperture/peer.js';
 import { Consumer } from './channels/aperture/consumer.js';
-import { Layout, longestPayload } from './channels/aperture/layout.js';
+import { Inbox } from './channels/aperture/inbox.js';
+import { hasInboxes, Layout, longestPayload, READS_INBOX } from './channels/aperture/layout.js';
+import { PollSet } from './channels/aperture/poll-set.js';
 import { Producer } from './channels/aperture/producer.js';
 import { PeerReach } from './channels/aperture/reach.js';
+import { ApertureWaitBoard } from './channels/aperture/wait-board.js';
 import type { Peer } from './channels/channel.js';
 import { SelfPeer } from './channels/self.js';
+import { unexpectedLimit } from './channels/unexpected-limit.js';
 import { Communicator } from './communicator.js';
 import { Engine, type FailureSource } from './engine.js';
 import { MpiError } from './errors.js';
 import { Incoming } from './incoming.js';
+import { Scope } from './scope.js';
 import { Waiter } from './waiter.js';
+import type { WaitReport } from './waits.js';
 
 /** Messages up to this size are sent whole, where the queues are large enough. */
 const EAGER_BYTES = 16384;
@@ -46,6 +52,11 @@ export interface Job {
   readonly world: Communicator;
   /** The memory that the ranks on this host share; undefined for a program that runs alone. */
   readonly aperture: Aperture | undefined;
+  /**
+   * What each rank of this host waits for at this moment, and whether some wait for each other for ever. It costs those
+   * others nothing, and they need do nothing for it.
+   */
+  readonly waitReport: () => WaitReport;
   /**
    * Leaves the job (MPI_Finalize): waits until all ranks do, then closes the aperture. Every rank calls it, at the
    * latest by itself when the event loop has nothing more to do. Calling it twice is harmless.
@@ -105,11 +116,25 @@ function readEnvironment(env: NodeJS.ProcessEnv): Environment | undefined {
 }
 
 function joinAlone(): Job {
-  const incoming = new Incoming(1);
-  const waiter = new Waiter(undefined, 0, { oversubscribed: true, allLocal: () => true });
-  const nobody: FailureSource = { failures: 0, failed: () => [] };
-  const self = new SelfPeer(0, incoming, EAGER_BYTES);
-  return makeJob(new Engine(0, [self], [], incoming, waiter, nobody), undefined);
+  const incoming = new Incoming();
+  const waiter = new Waiter(undefined, 0, {
+    oversubscribed: true,
+    allLocal: () => true,
+    otherBits: 0,
+  });
+  const failureSource: FailureSource = { failures: 0, failed: () => [] };
+  const unexpectedBytes = unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']);
+  const engine = new Engine({
+    rank: 0,
+    peers: [new SelfPeer(0, incoming, EAGER_BYTES, unexpectedBytes)],
+    channels: [],
+    incoming,
+    waiter,
+    failureSource,
+    waitBoard: undefined,
+    host: 0,
+  });
+  return makeJob(engine, undefined);
 }
 
 function join(environment: Environment): Job {
@@ -133,7 +158,7 @@ function makeEngine(
   size: number,
   oversubscribed: boolean,
 ): Engine {
-  const incoming = new Incoming(size);
+  const incoming = new Incoming();
   const { geometry } = layout;
   const window = {
     words: new Int32Array(aperture.memory),
@@ -142,7 +167,10 @@ function makeEngine(
   const thresholds = {
     eagerBytes: Math.min(EAGER_BYTES, longestPayload(geometry)),
     fragmentBytes: Math.min(FRAGMENT_BYTES, longestPayload(geometry)),
+    unexpectedBytes: unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']) / size,
   };
+  const inboxOf = (owner: number): Inbox | undefined =>
+    hasInboxes(size) ? new Inbox(window.words, layout.inbox(owner), size) : undefined;
   const mayRead = singleCopyIsWanted(process.env['VIADUCT_LONG_MESSAGES'], oversubscribed);
   const kernel = kernelId();
   const peers: Peer[] = [];
@@ -150,12 +178,13 @@ function makeEngine(
   const reaches: PeerReach[] = [];
   for (let other = 0; other < size; other++) {
     if (other === rank) {
-      peers.push(new SelfPeer(rank, incoming, thresholds.eagerBytes));
+      const { eagerBytes, unexpectedBytes } = thresholds;
+      peers.push(new SelfPeer(rank, incoming, eagerBytes, unexpectedBytes));
       continue;
     }
     layout.prefault(window.words, rank, other);
     layout.prefault(window.words, other, rank);
-    const reach = new PeerReach(aperture, other, kernel, mayRead);
+    const reach = new PeerReach(aperture, other, kernel, mayRead, inboxOf(other), rank);
     const peer = new AperturePeer(
       other,
       new Producer(window, layout.queue(rank, other), geometry),
@@ -178,8 +207,24 @@ function makeEngine(
       }
       return allLocal === true;
     },
+    otherBits: hasInboxes(size) ? READS_INBOX : 0,
   });
-  return new Engine(rank, peers, remote, incoming, waiter, failuresOf(aperture, size));
+  const pollSet = new PollSet(remote, inboxOf(rank));
+  for (const peer of remote) {
+    peer.onStall = () => {
+      pollSet.activate(peer);
+    };
+  }
+  return new Engine({
+    rank,
+    peers,
+    channels: remote.length === 0 ? [] : [pollSet],
+    incoming,
+    waiter,
+    failureSource: failuresOf(aperture, size),
+    waitBoard: new ApertureWaitBoard(window.words, window.bytes, layout, rank),
+    host: Number.parseInt(aperture.identity.slice(0, 8), 16) | 0,
+  });
 }
 
 /**
@@ -222,7 +267,8 @@ function failuresOf(aperture: Aperture, size: number): FailureSource {
 }
 
 function makeJob(engine: Engine, aperture: Aperture | undefined): Job {
-  const world = new Communicator(engine, WORLD_CONTEXT);
+  const everybody = engine.group(Array.from({ length: engine.size }, (_, rank) => rank));
+  const world = new Communicator(new Scope(engine, WORLD_CONTEXT, everybody, engine.rank, 'world'));
   let leaving: Promise<void> | undefined;
   const leave = async (): Promise<void> => {
     process.off('beforeExit', onBeforeExit);
@@ -239,5 +285,6 @@ function makeJob(engine: Engine, aperture: Aperture | undefined): Job {
     void finalize();
   };
   process.on('beforeExit', onBeforeExit);
-  return { world, aperture, finalize, [Symbol.asyncDispose]: finalize };
+  const waitReport = (): WaitReport => engine.waitReport();
+  return { world, aperture, waitReport, finalize, [Symbol.asyncDispose]: finalize };
 }
