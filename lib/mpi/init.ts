@@ -1,10 +1,13 @@
 /** Joins this process to its job, and lets it leave. */
-import { Aperture } from '../aperture/index.js';
+import type { Aperture } from '../aperture/index.js';
 import { kernelId } from '../aperture/kernel.js';
-import { allowReader } from '../aperture/process-copy.js';
+import { findLauncher, type Launch } from './bootstrap/launcher.js';
+import { joinOwnJob, type Membership } from './bootstrap/membership.js';
+import { PeerWatch } from './bootstrap/peer-watch.js';
+import { joinByPmi } from './bootstrap/pmi.js';
 import { AperturePeer } from './channels/aperture/peer.js';
 import { Consumer } from './channels/aperture/consumer.js';
-import { Layout, longestPayload } from './channels/aperture/layout.js';
+import { longestPayload } from './channels/aperture/layout.js';
 import { Producer } from './channels/aperture/producer.js';
 import { PeerReach } from './channels/aperture/reach.js';
 import type { Peer } from './channels/channel.js';
@@ -19,14 +22,6 @@ import { Waiter } from './waiter.js';
 const EAGER_BYTES = 16384;
 const FRAGMENT_BYTES = 32768;
 const WORLD_CONTEXT = 0;
-
-/** The variables by which a launcher tells a process who it is. */
-interface Environment {
-  readonly rank: number;
-  readonly size: number;
-  readonly oversubscribed: boolean;
-  readonly launcherPid: number | undefined;
-}
 
 /**
  * This process's part in a job.
@@ -60,13 +55,13 @@ export interface Job {
 let joined = false;
 
 /**
- * Joins the job that this process was started for; by `viaduct run -n N -- node app.js` it is one of N ranks, by
- * `node app.js` a world of one.
+ * Joins the job that this process was started for: by `viaduct run -n N -- node app.js`, or a launcher that speaks PMI-1
+ * such as `mpiexec.hydra -n N node app.js` and `srun --mpi=pmi2 -n N node app.js`, it is one of N ranks, by `node app.js` a
+ * world of one.
  *
- * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAYOUT`; ApertureError when
- *   the job's aperture is missing, foreign or taken.
+ * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAUNCHER`, `ERR_MPI_LAYOUT`;
+ *   ApertureError when the job's aperture is missing, foreign or taken.
  */
-
 export async function init(): Promise<Job> {
   if (joined) {
     throw new MpiError(
@@ -75,33 +70,28 @@ export async function init(): Promise<Job> {
       { call: 'init' },
     );
   }
-  const environment = readEnvironment(process.env);
-  const job = environment === undefined ? joinAlone() : join(environment);
+  const launch = findLauncher(process.env);
   joined = true;
-  return job;
+  try {
+    return await joinBy(launch);
+  } catch (error) {
+    joined = false;
+    throw error;
+  }
 }
 
-function readEnvironment(env: NodeJS.ProcessEnv): Environment | undefined {
-  const rank = env['VIADUCT_RANK'];
-  const size = env['VIADUCT_SIZE'];
-  if (rank === undefined && size === undefined) return undefined;
-  const number = (text: string | undefined): number =>
-    text !== undefined && /^\d+$/.test(text) ? Number(text) : NaN;
-  if (!(number(size) >= 1 && number(rank) < number(size))) {
-    throw new MpiError(
-      'ERR_MPI_ENVIRONMENT',
-      `init: VIADUCT_RANK=${rank ?? ''} and VIADUCT_SIZE=${size ?? ''} name no rank of a job; ` +
-        'leave them to `viaduct run`, or unset both',
-      { call: 'init', operands: { rank, size } },
-    );
+async function joinBy(launch: Launch): Promise<Job> {
+  if (launch.by === 'nobody') return joinAlone();
+  const membership = launch.by === 'pmi' ? await joinByPmi(process.env) : joinOwnJob(launch);
+  const { aperture, size, watchesPeers } = membership;
+  const watch = watchesPeers ? new PeerWatch(aperture.participants, size) : undefined;
+  try {
+    return makeJob(makeEngine(membership, watch), membership, watch);
+  } catch (error) {
+    watch?.close();
+    aperture.close();
+    throw error;
   }
-  const launcherPid = number(env['VIADUCT_LAUNCHER_PID']);
-  return {
-    rank: number(rank),
-    size: number(size),
-    oversubscribed: env['VIADUCT_OVERSUBSCRIBED'] === '1',
-    launcherPid: Number.isNaN(launcherPid) ? undefined : launcherPid,
-  };
 }
 
 function joinAlone(): Job {
@@ -109,30 +99,11 @@ function joinAlone(): Job {
   const waiter = new Waiter(undefined, 0, { oversubscribed: true, allLocal: () => true });
   const nobody: FailureSource = { failures: 0, failed: () => [] };
   const self = new SelfPeer(0, incoming, EAGER_BYTES);
-  return makeJob(new Engine(0, [self], [], incoming, waiter, nobody), undefined);
+  return makeJob(new Engine(0, [self], [], incoming, waiter, nobody));
 }
 
-function join(environment: Environment): Job {
-  const { rank, size, oversubscribed, launcherPid } = environment;
-  const aperture = Aperture.open();
-  try {
-    const layout = new Layout(aperture, size);
-    if (launcherPid !== undefined) allowReader(launcherPid);
-    aperture.attach(rank);
-    return makeJob(makeEngine(aperture, layout, rank, size, oversubscribed), aperture);
-  } catch (error) {
-    aperture.close();
-    throw error;
-  }
-}
-
-function makeEngine(
-  aperture: Aperture,
-  layout: Layout,
-  rank: number,
-  size: number,
-  oversubscribed: boolean,
-): Engine {
+function makeEngine(membership: Membership, watch: PeerWatch | undefined): Engine {
+  const { aperture, layout, rank, size, oversubscribed } = membership;
   const incoming = new Incoming(size);
   const { geometry } = layout;
   const window = {
@@ -179,7 +150,7 @@ function makeEngine(
       return allLocal === true;
     },
   });
-  return new Engine(rank, peers, remote, incoming, waiter, failuresOf(aperture, size));
+  return new Engine(rank, peers, remote, incoming, waiter, failuresOf(membership, watch));
 }
 
 /**
@@ -204,10 +175,11 @@ function singleCopyIsWanted(choice: string | undefined, oversubscribed: boolean)
   }
 }
 
-function failuresOf(aperture: Aperture, size: number): FailureSource {
+function failuresOf({ aperture, size }: Membership, watch: PeerWatch | undefined): FailureSource {
   const { participants } = aperture;
   return {
     get failures() {
+      watch?.look();
       return participants.failures;
     },
     failed() {
@@ -221,7 +193,8 @@ function failuresOf(aperture: Aperture, size: number): FailureSource {
   };
 }
 
-function makeJob(engine: Engine, aperture: Aperture | undefined): Job {
+function makeJob(engine: Engine, membership?: Membership, watch?: PeerWatch): Job {
+  const aperture = membership?.aperture;
   const world = new Communicator(engine, WORLD_CONTEXT);
   let leaving: Promise<void> | undefined;
   const leave = async (): Promise<void> => {
@@ -230,9 +203,11 @@ function makeJob(engine: Engine, aperture: Aperture | undefined): Job {
       await world.barrier();
       aperture?.participants.finalize(engine.rank);
     } finally {
+      watch?.close();
       engine.close();
       aperture?.close();
     }
+    await membership?.leave();
   };
   const finalize = (): Promise<void> => (leaving ??= leave());
   const onBeforeExit = (): void => {
