@@ -40,8 +40,8 @@ export interface RankProcess {
   /** The same of its standard error. */
   readonly stderr: Readable;
   /**
-   * The job's end of a connection whose other end the rank has inherited, and finds in its variable PMI_FD; undefined where
-   * the place can't give it one.
+   * The job's end of a connection whose other end the rank finds by its variable PMI_FD or PMI_PORT; undefined where the
+   * place can't give it one.
    */
   readonly pmi?: Duplex;
   /** The rank's end, once and for all it started; rejects if the place was lost under the rank. */

@@ -127,6 +127,13 @@ export class PmiServer {
           rc: fields['pmi_version'] === '1' ? '0' : '-1',
         });
         return;
+      case 'initack':
+        // Who connects to a port says who it is, and is told the rest.
+        this.#answer(client, { cmd: 'initack', rc: '0' });
+        this.#answer(client, { cmd: 'set', size: String(this.#options.size) });
+        this.#answer(client, { cmd: 'set', rank: String(client.rank) });
+        this.#answer(client, { cmd: 'set', debug: '0' });
+        return;
       case 'get_maxes':
         this.#answer(client, {
           cmd: 'maxes',

@@ -1,13 +1,12 @@
 /** The same programs under MPICH's launcher, and MPICH's programs under ours. */
 import { execFile } from 'node:child_process';
-import { readdirSync } from 'node:fs';
-import { delimiter } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 import t from 'tap';
 
 import { viaduct } from '../command/launcher.js';
+import { compileExchange, EXCHANGE, withoutMpich } from './mpich-program.js';
 
 const run = promisify(execFile);
 const program = (name: string): string[] => [
@@ -28,18 +27,8 @@ async function mpiexec(args: readonly string[], env: Record<string, string> = {}
   }
 }
 
-const isInstalled = (name: string): boolean =>
-  (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
-    try {
-      return readdirSync(folder).includes(name);
-    } catch {
-      return false;
-    }
-  });
-
-const missing = ['mpiexec.hydra', 'mpicc.mpich'].filter((name) => !isInstalled(name));
-if (missing.length > 0) {
-  t.plan(0, `${missing.join(', ')} not installed; apt-get install mpich libmpich-dev`);
+if (withoutMpich !== false) {
+  t.plan(0, withoutMpich);
 } else {
   for (const [how, options] of [
     ['an inherited descriptor', []],
@@ -79,39 +68,7 @@ if (missing.length > 0) {
     t.not(status, 0);
   });
 
-  t.test('ranks of two pid namespaces say that they can not meet', async (t) => {
-    const inner = `exec unshare --pid --fork --kill-child ${program('ring').join(' ')}`;
-    const script = `if [ $PMI_RANK = 1 ]; then ${inner}; else exec ${program('ring').join(' ')}; fi`;
-    const { status, stderr } = await mpiexec(['-n', '2', 'sh', '-c', script]);
-    if (/unshare failed: Operation not permitted/.test(stderr))
-      t.pass('skipped: namespaces are not permitted', { skip: 'namespaces are not permitted' });
-    else {
-      t.match(stderr, /rank [01] runs on this host in another pid namespace/);
-      t.not(status, 0);
-    }
-  });
-
-  const folder = t.testdir({
-    'exchange.c': `
-      #include <mpi.h>
-      #include <stdio.h>
-      #include <stdlib.h>
-      #include <string.h>
-      int main(int argc, char **argv) {
-        MPI_Init(&argc, &argv);
-        int rank, sum;
-        MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-        MPI_Allreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
-        printf("sum %d\\n", sum);
-        if (argc > 1 && rank == 1 && strcmp(argv[1], "abort") == 0) MPI_Abort(MPI_COMM_WORLD, 7);
-        if (argc > 1 && rank == 1 && strcmp(argv[1], "exit") == 0) _Exit(0);
-        MPI_Barrier(MPI_COMM_WORLD);
-        MPI_Finalize();
-        return 0;
-      }`,
-  });
-  const exchange = `${folder}/exchange`;
-  await run('mpicc.mpich', ['-o', exchange, `${exchange}.c`]);
+  const exchange = compileExchange(t.testdir({ 'exchange.c': EXCHANGE }));
 
   t.test('programs built with MPICH run under viaduct run', async (t) => {
     for (const size of [1, 2, 4]) {
