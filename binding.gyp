@@ -81,7 +81,8 @@
         "native/guest/modules.cc",
         "native/guest/mounts.cc",
         "native/guest/network.cc",
-        "native/guest/process.cc"
+        "native/guest/process.cc",
+        "native/guest/relay.cc"
       ],
       "ldflags": ["-static", "-s"]
     },
