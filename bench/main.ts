@@ -14,6 +14,7 @@ import { findPeers } from './peers/peer.js';
 import { renderReport } from './report/report.js';
 import { summarise } from './statistics.js';
 import { formatAims, formatTable } from './table.js';
+import { runRegcacheBenchmark } from './regcache/main.js';
 import { runVerbsBenchmark } from './verbs/main.js';
 import { runVmBenchmark } from './vm/main.js';
 
@@ -85,6 +86,10 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     if (args[0] === 'verbs') {
       await runVerbsBenchmark(args.slice(1), ending.signal);
+      return 0;
+    }
+    if (args[0] === 'regcache') {
+      await runRegcacheBenchmark(args.slice(1), ending.signal);
       return 0;
     }
     if (args[0] === 'vm') {
