@@ -11,6 +11,7 @@ import type { Sampled } from './measurement.js';
 import { UsageError, help, parseOptions } from './options.js';
 import type { Options } from './options.js';
 import { findPeers } from './peers/peer.js';
+import { runRegcacheBenchmark } from './regcache/main.js';
 import { renderReport } from './report/report.js';
 import { summarise } from './statistics.js';
 import { formatAims, formatTable } from './table.js';
@@ -22,6 +23,7 @@ import { runWireBenchmark } from './wire/main.js';
 const others: Readonly<
   Record<string, (args: readonly string[], signal: AbortSignal) => Promise<void>>
 > = {
+  regcache: runRegcacheBenchmark,
   verbs: runVerbsBenchmark,
   vm: runVmBenchmark,
   wire: runWireBenchmark,
