@@ -196,6 +196,59 @@ TEST_F(Engines, RefuseMoreReadsThanAgreed) {
   EXPECT_EQ(b.device.of(number).events, std::vector{IBV_EVENT_QP_REQ_ERR});
 }
 
+// What was asked for twice, as the first answer was slow, is answered twice; that is no reason to
+// refuse what the requester asks for once it has the first.
+TEST_F(Engines, TakeANewReadWhileDuplicatesAreStillBeingAnswered) {
+  connection.receiving.max_dest_rd_atomic = connection.sending.max_rd_atomic = 2;
+  join();
+  for (int i = 0; i < 3; ++i) post(IBV_WR_RDMA_READ, 8);
+  const auto requests = take(a);
+  ASSERT_EQ(requests.size(), 2U);
+  for (const auto& packet : requests) give(b, packet);
+  const auto answers = take(b);
+  for (const auto& packet : requests) give(b, packet);
+  for (const auto& packet : answers) give(a, packet);
+  for (const auto& packet : take(a)) give(b, packet);
+  exchange();
+  EXPECT_EQ(statuses(), std::vector(3, IBV_WC_SUCCESS));
+  EXPECT_EQ(count(b, Counter::error_naks_sent), 0U);
+}
+
+TEST_F(Engines, AnswerDuplicatesNoMoreOftenThanThereIsRoomFor) {
+  connection.receiving.max_dest_rd_atomic = connection.sending.max_rd_atomic = 1;
+  join();
+  std::vector<test::Pipe::Packet> requests;
+  for (int i = 0; i < 40; ++i) {
+    post(IBV_WR_RDMA_READ, 8);
+    requests.push_back(take(a)[0]);
+    give(b, requests.back());
+    for (const auto& packet : take(b)) give(a, packet);
+  }
+  for (const auto& packet : requests) give(b, packet);
+  post(IBV_WR_RDMA_READ, 8);
+  for (const auto& packet : take(a)) give(b, packet);
+  EXPECT_GT(count(b, Counter::dropped_replay), 0U);
+  const auto answers = take(b);
+  EXPECT_LT(answers.size(), requests.size());
+  EXPECT_EQ(parsed(answers.back()).bth.psn, 40U);
+  for (const auto& packet : answers) give(a, packet);
+  EXPECT_EQ(statuses(), std::vector(41, IBV_WC_SUCCESS));
+}
+
+// Or what is sent again at once would be sent once more when the time of the first try is over.
+TEST_F(Engines, GiveWhatIsSentAgainAfterANakItsWholeTime) {
+  join();
+  for (int i = 0; i < 2; ++i) post(IBV_WR_RDMA_WRITE, 8);
+  const auto sent = take(a);
+  give(b, sent[1]);
+  const uint64_t timeout = 4096ULL << 8, late = timeout - 1;
+  for (const auto& packet : take(b)) give(a, packet, late);
+  EXPECT_EQ(take(a, late).size(), 2U);
+  EXPECT_TRUE(take(a, timeout).empty());
+  EXPECT_EQ(take(a, late + timeout).size(), 2U);
+  EXPECT_EQ(count(a, Counter::timeouts), 1U);
+}
+
 TEST_F(Engines, LetAFencedRequestWaitForReads) {
   join();
   post(IBV_WR_RDMA_READ, 8);

@@ -45,6 +45,7 @@ class Completer {
   void recover() {
     if (requester_.recovering) return;
     requester_.recovering = true;
+    requester_.retry_deadline = never;  // until it is sent again
     go_back(requester_);
   }
 
