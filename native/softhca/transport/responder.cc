@@ -12,6 +12,7 @@ namespace {
 using wire::Kind;
 
 constexpr uint32_t max_message = 1U << 31;  // 9.4
+constexpr wire::Reth nothing_read{};
 
 // 9.7.4.1: all but the last packet are full, and the last of several isn't empty.
 bool right_length(const QueuePair& qp, const wire::Packet& packet) {
@@ -43,6 +44,8 @@ class ReliableResponder {
         return write();
       case Kind::read_request:
         return read();
+      case Kind::atomic_write:
+        return atomic_write();
       default:
         return atomic();
     }
@@ -63,6 +66,11 @@ class ReliableResponder {
   void duplicate() {
     counters_.add(Counter::duplicate_requests);
     if (opcode_.kind == Kind::read_request) return duplicate_read();
+    if (opcode_.kind == Kind::atomic_write) {
+      if (!answer_read(qp_, packet_.bth.psn, nothing_read, true))
+        counters_.add(Counter::dropped_replay);
+      return;
+    }
     if (opcode_.is_atomic()) return duplicate_atomic();
     acknowledge_until(qp_, psn_add(responder_.expected, wire::psn_mask));
   }
@@ -192,6 +200,21 @@ class ReliableResponder {
     answer_read(qp_, packet_.bth.psn, reth, false);
     responder_.expected =
         psn_add(responder_.expected, uint32_t(packet_count(reth.bytes, qp_.mtu())));
+  }
+
+  // Annex A19: eight aligned bytes, answered like an empty READ.
+  void atomic_write() {
+    const wire::Reth& reth = packet_.reth;
+    if (!allows(IBV_ACCESS_REMOTE_WRITE) || reth.bytes != sizeof(uint64_t) ||
+        packet_.payload.size() != reth.bytes || reth.address % sizeof(uint64_t) != 0 ||
+        !has_room_for_answer(qp_))
+      return refuse_request();
+    if (!permitted(IBV_ACCESS_REMOTE_WRITE, reth.rkey, reth.address, reth.bytes) ||
+        !device_.write(qp_.number, reth.rkey, reth.address, packet_.payload))
+      return refuse_access();
+    responder_.msn = psn_add(responder_.msn, 1);
+    answer_read(qp_, packet_.bth.psn, nothing_read, false);
+    responder_.expected = psn_add(responder_.expected, 1);
   }
 
   void atomic() {

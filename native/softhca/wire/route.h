@@ -21,6 +21,11 @@ inline std::array<uint8_t, 4> ipv4_of(const Gid& gid) {
   return {gid[12], gid[13], gid[14], gid[15]};
 }
 
+// Annex A17: a multicast GID is the IP multicast address itself.
+inline bool is_multicast(const Gid& gid) {
+  return is_ipv4(gid) ? gid[12] >> 4 == 0xe : gid[0] == 0xff;
+}
+
 struct Route {
   Gid source{}, destination{};  // both of one family
   uint16_t source_port = 0xc000;
