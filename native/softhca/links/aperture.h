@@ -68,8 +68,8 @@ class Aperture : public Link {
   struct Ring;
   struct Outgoing {
     Ring* ring = nullptr;
-    uint32_t head = 0;       // one after the last that was written
-    uint32_t tail = 0;       // as last seen
+    uint32_t head = 0;        // one after the last that was written
+    uint32_t tail = 0;        // as last seen
     uint64_t full_since = 0;  // 0: it isn't
     bool published = true;
   };
@@ -96,7 +96,7 @@ class Aperture : public Link {
   uint64_t now_ns_ = 1;
   std::vector<Outgoing> outgoing_;
   std::vector<Incoming> incoming_;
-  uint32_t turn_ = 0;       // whose packets are looked at first
+  uint32_t turn_ = 0;  // whose packets are looked at first
   uint32_t last_found_ = 0;
   // Of the packet that is reserved. Without a ring it goes to all, or nowhere.
   Outgoing* reserved_ = nullptr;

@@ -175,8 +175,7 @@ std::unique_ptr<Udp> Udp::open(const UdpOptions& options, std::string* problem) 
     if (!ipv4 && known.interface == 0) known.interface = interface_of(options.address);
     configure_multicast(descriptor, known);
     const int group_events = epoll_create1(EPOLL_CLOEXEC);
-    if (group_events >= 0)
-      return std::unique_ptr<Udp>(new Udp(known, descriptor, group_events));
+    if (group_events >= 0) return std::unique_ptr<Udp>(new Udp(known, descriptor, group_events));
     *problem = std::string("no epoll can be made: ") + strerror(errno);
   }
   close(descriptor);
@@ -215,8 +214,7 @@ bool Udp::join(const wire::Gid& group, std::string* problem) {
   event.events = EPOLLIN;
   // Each socket of a group gets a copy, so that processes share it.
   if (descriptor >= 0 && configure(descriptor, ipv4_, false) &&
-      set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1) &&
-      bind(descriptor, &address.any, length) == 0 &&
+      set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1) && bind(descriptor, &address.any, length) == 0 &&
       enter_group(descriptor, group, options_) &&
       epoll_ctl(group_events_, EPOLL_CTL_ADD, descriptor, &event) == 0) {
     groups_.push_back({group, descriptor});
@@ -315,11 +313,14 @@ bool Udp::send_batch() {
       hop_limit != (wire::is_multicast(batch_.route.destination) ? 1 : Route{}.hop_limit))
     add(ipv4_ ? IPPROTO_IP : IPPROTO_IPV6, ipv4_ ? IP_TTL : IPV6_HOPLIMIT, &hop_limit,
         sizeof hop_limit);
+  ++counts_.calls_out;
   if (sendmsg(descriptor_, &message, 0) < 0) {
     if (errno == EAGAIN || errno == ENOBUFS || errno == EINTR) return false;
     // As lost as on the wire: retries and their end are the engine's.
     counts_.refused += batch_.count;
     counts_.last_error = errno;
+  } else {
+    counts_.packets_out += batch_.count;
   }
   batch_.used = batch_.count = 0;
   return true;
@@ -397,6 +398,7 @@ void Udp::take_arrivals() {
     const int got = recvmmsg(group ? group->descriptor : descriptor_, arrivals.messages,
                              arrivals_at_once, MSG_DONTWAIT, nullptr);
     arrivals.count = got > 0 ? size_t(got) : 0;
+    counts_.pieces_in += arrivals.count;
     arrivals.destination = group ? group->address : options_.address;
   }
 }
@@ -405,6 +407,7 @@ size_t Udp::receive(std::span<Datagram> into, uint64_t) {
   if (arrivals_->next == arrivals_->count) take_arrivals();
   size_t count = 0;
   while (count < into.size() && take_next(&into[count])) ++count;
+  counts_.packets_in += count;
   return count;
 }
 

@@ -24,6 +24,9 @@ struct UdpOptions {
 };
 
 struct UdpCounts {
+  // By how many system calls packets went out, and in how many of the kernel's pieces they came:
+  // the fewer the better.
+  uint64_t packets_out = 0, calls_out = 0, packets_in = 0, pieces_in = 0;
   uint64_t refused = 0;  // packets that the kernel wouldn't send: too large, no route, a filter
   int last_error = 0;    // why
 };

@@ -1,6 +1,4 @@
 // The link within an aperture: between processes, full, with a peer that died or that lies.
-#include "softhca/links/aperture.h"
-
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -11,6 +9,7 @@
 #include <functional>
 #include <random>
 
+#include "softhca/links/aperture.h"
 #include "softhca/links/faults.h"
 #include "softhca/tests/child.h"
 #include "softhca/tests/transport_model.h"
@@ -24,14 +23,11 @@ constexpr uint32_t number = 0x11, key = 0x100;
 constexpr uint64_t base = 0x10000, memory_bytes = 1 << 21;
 
 wire::Gid gid(uint8_t host) { return wire::ipv4_gid({10, 0, 0, host}); }
-uint64_t now_ns() {
-  return uint64_t(std::chrono::steady_clock::now().time_since_epoch().count());
-}
+uint64_t now_ns() { return uint64_t(std::chrono::steady_clock::now().time_since_epoch().count()); }
 
 class ApertureLink : public testing::Test {
  protected:
-  explicit ApertureLink(ApertureLayout chosen = {.participants = 3, .slots = 64})
-      : layout(chosen) {
+  explicit ApertureLink(ApertureLayout chosen = {.participants = 3, .slots = 64}) : layout(chosen) {
     const size_t bytes = Aperture::bytes_for(layout);
     void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) abort();

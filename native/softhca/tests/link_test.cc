@@ -371,6 +371,11 @@ TEST_F(UdpLink, TakesBatchesApartAgain) {
     }
   }
   EXPECT_EQ(got, payloads.size());
+  // Twenty with the smaller one, a large one, and one without payload.
+  EXPECT_EQ(a->counts().packets_out, payloads.size());
+  EXPECT_EQ(a->counts().calls_out, 2U);
+  EXPECT_EQ(b->counts().packets_in, payloads.size());
+  EXPECT_EQ(b->counts().pieces_in, 2U);
 }
 
 TEST_F(UdpLink, SteersByQueuePairBetweenSocketsOfOneAddress) {

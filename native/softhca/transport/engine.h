@@ -40,8 +40,8 @@ class Engine {
   // Flushes what is posted.
   void to_error(uint32_t number);
 
-  // Datagrams to the group are for this queue pair, too (10.5). False: there is no such one, it isn't
-  // of datagrams, or that is no group.
+  // Datagrams to the group are for this queue pair, too (10.5). False: there is no such one, it
+  // isn't of datagrams, or that is no group.
   bool join(uint32_t number, const wire::Gid& group);
   void leave(uint32_t number, const wire::Gid& group);
 

@@ -65,8 +65,8 @@ void acknowledge_until(QueuePair& qp, uint32_t psn) {
   drop_acknowledgements_until(queue, psn);
   const Response response{.syndrome = syndrome_ack, .psn = psn, .msn = responder.msn};
   const auto at = place_of(queue, psn);
-  const bool after_another = at != queue.begin() && (at - 1)->type == Response::ack &&
-                             (at - 1)->syndrome == syndrome_ack;
+  const bool after_another =
+      at != queue.begin() && (at - 1)->type == Response::ack && (at - 1)->syndrome == syndrome_ack;
   if (after_another) {
     *(at - 1) = response;
   } else {

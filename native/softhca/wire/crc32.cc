@@ -106,9 +106,9 @@ VIADUCT_PCLMUL inline __m128i fold(__m128i sum, __m128i next) {
       next);
 }
 
-// The remainder of 16 bytes, as the register has it: of their product with x^32. Folded to 12 bytes,
-// then to 8; Barrett's reduction of these: the quotient by the polynomial, from the product with
-// x^64 / P, tells what to take away.
+// The remainder of 16 bytes, as the register has it: of their product with x^32. Folded to 12
+// bytes, then to 8; Barrett's reduction of these: the quotient by the polynomial, from the product
+// with x^64 / P, tells what to take away.
 constexpr long long whole_polynomial = static_cast<long long>(polynomial) << 1 | 1;
 constexpr long long reciprocal = [] {
   uint64_t quotient = 1;  // bit n: the coefficient of x^(32 - n)
