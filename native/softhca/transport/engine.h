@@ -39,6 +39,10 @@ class Engine {
   void pause(uint32_t number, bool paused, bool notify);
   // Flushes what is posted.
   void to_error(uint32_t number);
+  // From the state after a send failed, back to RTS (10.3.1.7).
+  void resume(uint32_t number);
+  // Attributes that may change between: access, keys, timers, counts of retries.
+  void change(uint32_t number, const ReceiveAttributes& receiving, const SendAttributes& sending);
 
   // Datagrams to the group are for this queue pair, too (10.5). False: there is no such one, it
   // isn't of datagrams, or that is no group.

@@ -54,9 +54,9 @@ uint8_t read_operation(bool first, bool last) {
 }  // namespace
 
 void reserve_responses(Responder& responder, uint32_t max_dest_rd_atomic) {
-  // Before and after each answer there can be an acknowledgement and a NAK.
-  responder.responses.reserve(3 * (max_dest_rd_atomic + max_duplicates) + 2);
   responder.replays.resize(std::max(max_dest_rd_atomic, 1U));
+  // Before and after each answer there can be an acknowledgement and a NAK.
+  responder.responses.reserve(3 * (responder.replays.size() + max_duplicates) + 2);
 }
 
 void acknowledge_until(QueuePair& qp, uint32_t psn) {

@@ -10,6 +10,7 @@ async function obey({ side, method, args }: Command): Promise<unknown> {
     return target[method]?.(...args);
   }
   if (method === 'exit') process.exit(3);
+  if (method === 'number') return process.pid;
   return sides.push(new LocalSide(args[0] as SideOptions)) - 1;
 }
 

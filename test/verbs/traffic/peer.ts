@@ -33,9 +33,14 @@ export class Peer {
   readonly #ended: Promise<unknown>;
   #number = 0;
 
-  static start(env: NodeJS.ProcessEnv = {}): Peer {
+  /** `by`: the command that runs it, in place of Node.js alone. */
+  static start(env: NodeJS.ProcessEnv = {}, by: readonly [string, ...string[]] = [process.execPath]): Peer {
+    const [execPath, ...execArgv] = by;
     return new Peer(
-      fork(PROGRAM, { serialization: 'advanced', env: { ...process.env, ...env }, execArgv: [] }),
+      fork(PROGRAM, {
+        ...{ serialization: 'advanced', execPath, execArgv },
+        env: { ...process.env, ...env },
+      }),
     );
   }
 
@@ -88,6 +93,11 @@ export class Peer {
           ? undefined
           : (...args: unknown[]) => this.#call(index, method, args),
     });
+  }
+
+  /** Once it runs. */
+  async processNumber(): Promise<number> {
+    return (await this.#call(undefined, 'number', [])) as number;
   }
 
   /** Ends the process in its tracks, or as programs end. */

@@ -13,6 +13,7 @@ import {
 } from 'viaduct/verbs';
 
 import { deviceName } from '../pair.js';
+import { lackingNamespaces, startNeighbours } from './namespaces.js';
 import { Peer } from './peer.js';
 import { type Ends, LocalSide, type Side, type SideOptions } from './side.js';
 
@@ -22,8 +23,18 @@ export interface Route {
   readonly path: PathExplanation['path'] | undefined;
   /** Whether each side's memory is such as peers can map. */
   readonly shareable: { readonly a: boolean; readonly b: boolean };
-  /** Where side b is; side a is always here. */
+  /** Where side b is; undefined: here. */
   readonly peer: Peer | undefined;
+  /** Where side a is; undefined: here. */
+  readonly near?: Peer;
+  /** What does not work over it, each with the reason. */
+  readonly lacks?: Readonly<Partial<Record<Feature, string>>>;
+  /** Why it can't be opened here. */
+  readonly skip?: string | false;
+  /** When it can be used. */
+  readonly ready?: Promise<void>;
+  /** Those of Facts that differ. */
+  readonly gidIndex?: number;
 }
 
 export interface Facts {
@@ -58,6 +69,27 @@ const SOFTWARE_ROUTES: readonly (readonly [string, Route['path'], boolean, boole
   ['remapped', 'direct', true, false],
 ];
 
+const OVER_PACKETS: NonNullable<Route['lacks']> = {
+  multicast: 'datagrams to groups do not leave the host',
+};
+
+/** To what is another host to the software HCA. */
+function packetRoute(peers: Peer[]): Route {
+  const route: Route = {
+    name: 'packets',
+    path: 'packets',
+    shareable: { a: false, b: false },
+    peer: undefined,
+    lacks: OVER_PACKETS,
+  };
+  const skip = lackingNamespaces();
+  if (skip !== false) return { ...route, skip };
+  const { a, b, joined } = startNeighbours();
+  peers.push(a, b);
+  // After the two GIDs that mean the host itself.
+  return { ...route, near: a, peer: b, ready: joined, gidIndex: 2 };
+}
+
 /**
  * The routes of this device. Those to other processes start one each, or share one; all are ended with the file.
  */
@@ -82,6 +114,7 @@ function openRoutes(): Route[] {
         peer: name === 'remapped' ? remapped : peer,
       });
     }
+    routes.push(packetRoute(peers));
   } else {
     routes.push({ ...here, name: 'two processes', peer });
   }
@@ -121,12 +154,13 @@ async function checkExplained(t: Test, route: Route, { a, b }: Pair): Promise<vo
 
 /** Two connected sides with nothing posted, closed with the test. */
 export async function openPair(t: Test, route: Route, options: PairOptions = {}): Promise<Pair> {
+  await route.ready;
   const { a: onA, b: onB, connect: how, ...both } = options;
   const sizeBytes = Math.max(
     both.sizeBytes ?? 8192,
     route.name === 'remapped' ? REMAPPED_BYTES : 0,
   );
-  const a = new LocalSide({ ...both, sizeBytes, shareable: route.shareable.a, ...onA });
+  const a = await sideAt(route.near, { ...both, sizeBytes, shareable: route.shareable.a, ...onA });
   t.teardown(() => a.close());
   const b = await sideAt(route.peer, { ...both, sizeBytes, shareable: route.shareable.b, ...onB });
   t.teardown(() => b.close());
@@ -143,10 +177,17 @@ export async function checkPath(t: Test, route: Route, { a, b }: Pair): Promise<
   for (const side of [a, b]) {
     const explained = await side.explain();
     if (explained === undefined) continue;
-    const { directOperations, copiedOperations } = explained;
-    t.equal(
-      route.path === 'copy' ? directOperations : copiedOperations,
-      0n,
+    const { directOperations, copiedOperations, packetOperations } = explained;
+    const took = {
+      direct: directOperations > 0n,
+      copy: copiedOperations > 0n,
+      packets: packetOperations > 0n,
+    };
+    const mine = route.path === 'copy' || route.path === 'packets' ? route.path : 'direct';
+    const others = { ...took, [mine]: false };
+    t.same(
+      others,
+      { direct: false, copy: false, packets: false },
       `no request left the path '${route.path}'`,
     );
   }
@@ -207,7 +248,8 @@ export function overRoutes(
   ]);
   routes ??= openRoutes();
   for (const route of routes) {
-    t.test(`${name} (${route.name})`, { skip }, async (t) => {
+    const lacks = needs.map((each) => route.lacks?.[each]).find((each) => each !== undefined);
+    t.test(`${name} (${route.name})`, { skip: skip || route.skip || lacks || false }, async (t) => {
       const pair = await openPair(t, route, pairOptions);
       await run(t, pair, route);
       await checkPath(t, route, pair);
