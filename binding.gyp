@@ -146,6 +146,7 @@
         "native/softhca/srq.cc",
         "native/softhca/straight.cc",
         "native/softhca/wr_builder.cc",
+        "native/softhca/links/aperture.cc",
         "native/softhca/links/faults.cc",
         "native/softhca/links/pcap.cc",
         "native/softhca/links/ports.cc",

@@ -140,6 +140,44 @@ TEST_F(Engines, CarryOutADuplicateOfAnAtomicOnceAndAnswerItAlike) {
   EXPECT_EQ(count(a, Counter::dropped_response), 1U);
 }
 
+TEST_F(Engines, CarryOutAnAtomicWriteOnceAndAnswerItLikeAnEmptyRead) {
+  join();
+  post(IBV_WR_ATOMIC_WRITE, 8);
+  const auto request = take(a)[0];
+  EXPECT_EQ(parsed(request).bth.opcode, 0x1d);
+  EXPECT_EQ(parsed(request).reth.bytes, 8U);
+  EXPECT_EQ(parsed(request).payload.size(), 8U);
+  give(b, request);
+  EXPECT_TRUE(same(8));
+  const auto first = take(b);
+  b.device.store_word(remote, 7);
+  give(b, request);
+  EXPECT_EQ(b.device.load_word(remote), 7U);
+  const auto second = take(b);
+  ASSERT_EQ(first.size(), 1U);
+  ASSERT_EQ(second.size(), 1U);
+  EXPECT_EQ(parsed(first[0]).bth.opcode, wire::op_read_response_only);
+  EXPECT_TRUE(parsed(first[0]).payload.empty());
+  EXPECT_EQ(first[0].bytes, second[0].bytes);
+  give(a, second[0]);
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_SUCCESS});
+}
+
+TEST_F(Engines, RefuseAnAtomicWriteOfAnotherLengthOrAlignment) {
+  join();
+  post(IBV_WR_ATOMIC_WRITE, 8, local, [](SendWqe& wqe) { wqe.remote_address += 4; });
+  exchange();
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_REM_INV_REQ_ERR});
+  a.attach();
+  a.device.of(number) = {};
+  b.attach();
+  b.device.of(number) = {};
+  join();
+  post(IBV_WR_ATOMIC_WRITE, 16);
+  EXPECT_TRUE(take(a).empty());
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_LOC_LEN_ERR});
+}
+
 TEST_F(Engines, DropADuplicateOfAnAtomicWhoseResultIsForgotten) {
   connection.receiving.max_dest_rd_atomic = 2;
   join();
@@ -194,6 +232,59 @@ TEST_F(Engines, RefuseMoreReadsThanAgreed) {
   exchange();
   EXPECT_EQ(statuses(), (std::vector{IBV_WC_SUCCESS, IBV_WC_REM_INV_REQ_ERR}));
   EXPECT_EQ(b.device.of(number).events, std::vector{IBV_EVENT_QP_REQ_ERR});
+}
+
+// What was asked for twice, as the first answer was slow, is answered twice; that is no reason to
+// refuse what the requester asks for once it has the first.
+TEST_F(Engines, TakeANewReadWhileDuplicatesAreStillBeingAnswered) {
+  connection.receiving.max_dest_rd_atomic = connection.sending.max_rd_atomic = 2;
+  join();
+  for (int i = 0; i < 3; ++i) post(IBV_WR_RDMA_READ, 8);
+  const auto requests = take(a);
+  ASSERT_EQ(requests.size(), 2U);
+  for (const auto& packet : requests) give(b, packet);
+  const auto answers = take(b);
+  for (const auto& packet : requests) give(b, packet);
+  for (const auto& packet : answers) give(a, packet);
+  for (const auto& packet : take(a)) give(b, packet);
+  exchange();
+  EXPECT_EQ(statuses(), std::vector(3, IBV_WC_SUCCESS));
+  EXPECT_EQ(count(b, Counter::error_naks_sent), 0U);
+}
+
+TEST_F(Engines, AnswerDuplicatesNoMoreOftenThanThereIsRoomFor) {
+  connection.receiving.max_dest_rd_atomic = connection.sending.max_rd_atomic = 1;
+  join();
+  std::vector<test::Pipe::Packet> requests;
+  for (int i = 0; i < 40; ++i) {
+    post(IBV_WR_RDMA_READ, 8);
+    requests.push_back(take(a)[0]);
+    give(b, requests.back());
+    for (const auto& packet : take(b)) give(a, packet);
+  }
+  for (const auto& packet : requests) give(b, packet);
+  post(IBV_WR_RDMA_READ, 8);
+  for (const auto& packet : take(a)) give(b, packet);
+  EXPECT_GT(count(b, Counter::dropped_replay), 0U);
+  const auto answers = take(b);
+  EXPECT_LT(answers.size(), requests.size());
+  EXPECT_EQ(parsed(answers.back()).bth.psn, 40U);
+  for (const auto& packet : answers) give(a, packet);
+  EXPECT_EQ(statuses(), std::vector(41, IBV_WC_SUCCESS));
+}
+
+// Or what is sent again at once would be sent once more when the time of the first try is over.
+TEST_F(Engines, GiveWhatIsSentAgainAfterANakItsWholeTime) {
+  join();
+  for (int i = 0; i < 2; ++i) post(IBV_WR_RDMA_WRITE, 8);
+  const auto sent = take(a);
+  give(b, sent[1]);
+  const uint64_t timeout = 4096ULL << 8, late = timeout - 1;
+  for (const auto& packet : take(b)) give(a, packet, late);
+  EXPECT_EQ(take(a, late).size(), 2U);
+  EXPECT_TRUE(take(a, timeout).empty());
+  EXPECT_EQ(take(a, late + timeout).size(), 2U);
+  EXPECT_EQ(count(a, Counter::timeouts), 1U);
 }
 
 TEST_F(Engines, LetAFencedRequestWaitForReads) {
@@ -299,6 +390,73 @@ TEST_F(Engines, DatagramsNeedTheRightQueueKeyAndAReceiveThatIsLargeEnough) {
   EXPECT_EQ(count(b, Counter::dropped_refused), 1U);
   EXPECT_TRUE(b.device.of(number).received.empty());
   EXPECT_EQ(statuses(), std::vector(3, IBV_WC_SUCCESS));
+}
+
+TEST_F(Engines, GiveADatagramToAGroupToEachMemberOfIt) {
+  connection.type = IBV_QPT_UD;
+  connection.receiving.qkey = 0x1111;
+  join();
+  QueuePairOptions options;
+  options.type = IBV_QPT_UD;
+  auto receiving = b.engine->find(number)->responder.attributes;
+  for (const uint32_t other : {0x12, 0x13, 0x14}) {
+    ASSERT_TRUE(b.engine->create(other, options));
+    receiving.qkey = other == 0x14 ? 0x2222 : 0x1111;
+    ASSERT_TRUE(b.engine->to_rtr(other, receiving));
+  }
+  for (const bool ipv6 : {false, true}) {
+    const wire::Gid group = ipv6 ? wire::Gid{0xff, 0x0e, 0, 7} : wire::ipv4_gid({239, 1, 2, 3});
+    for (const uint32_t member : {0x11, 0x12, 0x14}) {
+      EXPECT_TRUE(b.engine->join(member, group));
+      EXPECT_TRUE(b.engine->join(member, group));  // still once
+    }
+    const auto send = [&] {
+      for (const uint32_t qp : {0x11, 0x12, 0x13, 0x14}) {
+        b.device.of(qp).received.clear();
+        b.device.of(qp).receives.assign(1, {remote + qp * 1024, 1024});
+      }
+      post(IBV_WR_SEND, 100, local, [&](SendWqe& wqe) {
+        wqe.route = a.engine->find(number)->responder.attributes.route;
+        wqe.route.destination = group;
+        wqe.remote_qp = wire::multicast_qp;
+        wqe.remote_qkey = 0x1111;
+      });
+      exchange();
+    };
+    const uint64_t refused = count(b, Counter::dropped_qkey),
+                   unknown = count(b, Counter::dropped_queue_pair);
+    send();
+    for (const uint32_t member : {0x11, 0x12}) {
+      ASSERT_EQ(b.device.of(member).received.size(), 1U);
+      EXPECT_EQ(b.device.of(member).received[0].source_qp, number);
+      const auto got = b.device.memory(remote + member * 1024, 140);
+      const auto sent = a.device.memory(local, 100);
+      EXPECT_TRUE(std::equal(sent.begin(), sent.end(), got.begin() + 40));
+    }
+    for (const uint32_t other : {0x13, 0x14}) EXPECT_TRUE(b.device.of(other).received.empty());
+    EXPECT_EQ(count(b, Counter::dropped_qkey), refused + 1);
+    b.engine->leave(0x11, group);
+    b.engine->leave(0x14, group);
+    send();
+    EXPECT_TRUE(b.device.of(0x11).received.empty());
+    EXPECT_EQ(b.device.of(0x12).received.size(), 1U);
+    b.engine->leave(0x12, group);
+    send();
+    EXPECT_EQ(count(b, Counter::dropped_queue_pair), unknown + 1);
+  }
+}
+
+TEST_F(Engines, LetOnlyDatagramsJoinAGroup) {
+  join();
+  const wire::Gid group = wire::ipv4_gid({239, 1, 2, 3});
+  EXPECT_FALSE(a.engine->join(number, group));
+  EXPECT_FALSE(a.engine->join(0x99, group));
+  a.engine->destroy(number);
+  QueuePairOptions options;
+  options.type = IBV_QPT_UD;
+  ASSERT_TRUE(a.engine->create(number, options));
+  EXPECT_TRUE(a.engine->join(number, group));
+  EXPECT_FALSE(a.engine->join(number, wire::ipv4_gid({10, 0, 0, 1})));
 }
 
 TEST_F(Engines, RefuseALongDatagramBeforeItIsSent) {

@@ -45,6 +45,7 @@ class Completer {
   void recover() {
     if (requester_.recovering) return;
     requester_.recovering = true;
+    requester_.retry_deadline = never;  // until it is sent again
     go_back(requester_);
   }
 
@@ -124,6 +125,11 @@ class Completer {
   void read_response(const wire::Packet& packet) {
     if (!answer_before(packet.bth.psn) || requester_.idle()) return;
     SentWqe& oldest = requester_.of(requester_.oldest);
+    if (oldest.kind == Kind::atomic_write) {  // annex A19
+      if (!packet.opcode().is_last() || !packet.payload.empty())
+        return fail_sends(qp_, device_, IBV_WC_BAD_RESP_ERR);
+      return answered_one(true);
+    }
     if (oldest.kind != Kind::read_request) return drop();
     const uint32_t mtu = qp_.mtu();
     const bool last = oldest.received + 1 == oldest.packets;

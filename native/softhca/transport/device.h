@@ -70,7 +70,7 @@ class Device {
   // Whether the peer may do that: an ibv_access_flags, on memory that a remote key names.
   virtual bool permits(uint32_t qp, uint32_t rkey, uint64_t address, uint64_t bytes,
                        uint32_t access) = 0;
-  // Ask again themselves, as a key may be gone since.
+  // Ask again themselves, as a key may be gone since. Eight aligned bytes are written at once.
   virtual bool read(uint32_t qp, uint32_t rkey, uint64_t address, std::span<uint8_t> to) = 0;
   virtual bool write(uint32_t qp, uint32_t rkey, uint64_t address,
                      std::span<const uint8_t> from) = 0;

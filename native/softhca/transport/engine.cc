@@ -47,7 +47,8 @@ const QueuePair* Engine::find(uint32_t number) const {
 QueuePair* Engine::find_mutable(uint32_t number) { return const_cast<QueuePair*>(find(number)); }
 
 bool Engine::create(uint32_t number, const QueuePairOptions& options) {
-  if (find(number) || options.send_depth > max_send_depth) return false;
+  if (find(number) || number >= wire::multicast_qp || options.send_depth > max_send_depth)
+    return false;
   auto qp = std::make_unique<QueuePair>();
   qp->number = number;
   qp->type = options.type;
@@ -68,7 +69,21 @@ void Engine::destroy(uint32_t number) {
     if (last_listed_ == qp) last_listed_ = before;
     break;
   }
+  std::erase_if(members_, [=](const Member& member) { return member.number == number; });
   queue_pairs_.erase(number);
+}
+
+bool Engine::join(uint32_t number, const wire::Gid& group) {
+  const QueuePair* qp = find(number);
+  if (!qp || qp->connected() || !wire::is_multicast(group)) return false;
+  const Member member{group, number};
+  if (std::find(members_.begin(), members_.end(), member) == members_.end())
+    members_.push_back(member);
+  return true;
+}
+
+void Engine::leave(uint32_t number, const wire::Gid& group) {
+  std::erase(members_, Member{group, number});
 }
 
 bool Engine::to_rtr(uint32_t number, const ReceiveAttributes& attributes) {
@@ -175,13 +190,27 @@ bool Engine::accepts(const QueuePair& qp, const wire::Packet& packet, const Data
   if (qp.type == IBV_QPT_XRC_SEND && !opcode.is_response()) return refuse(Counter::dropped_opcode);
   if (!pkeys_match(packet.bth.pkey, attributes.pkey)) return refuse(Counter::dropped_pkey);
   // Annex A17; 9.6.1: of the connected from the peer's address to this one's. Datagrams may come to
-  // any address of the port.
-  if (qp.connected() && (datagram.route.destination != attributes.route.source ||
-                         datagram.route.source != attributes.route.destination))
+  // any address of the port; those to a group name no queue pair.
+  if (qp.connected() ? datagram.route.destination != attributes.route.source ||
+                           datagram.route.source != attributes.route.destination
+                     : wire::is_multicast(datagram.route.destination) &&
+                           packet.bth.dest_qp != wire::multicast_qp)
     return refuse(Counter::dropped_address);
   if (!qp.connected() && packet.deth.qkey != attributes.qkey)
     return refuse(Counter::dropped_qkey);  // 9.6.1
   return true;
+}
+
+// 9.6.1: to each member a copy.
+void Engine::receive_multicast(const wire::Packet& packet, const Datagram& datagram) {
+  bool meant = false;
+  for (const auto& [group, number] : members_) {
+    if (group != datagram.route.destination) continue;
+    meant = true;
+    QueuePair& qp = *find_mutable(number);
+    if (accepts(qp, packet, datagram)) receive_datagram(qp, device_, counters_, packet, datagram);
+  }
+  if (!meant) counters_.add(Counter::dropped_queue_pair);
 }
 
 void Engine::receive(const Datagram& datagram, uint64_t now_ns) {
@@ -201,6 +230,7 @@ void Engine::receive(const Datagram& datagram, uint64_t now_ns) {
   if (!wire::verify_icrc(datagram.route, datagram.bytes, datagram.identification))
     return counters_.add(Counter::dropped_icrc);
   const wire::Opcode& opcode = packet.opcode();
+  if (packet.bth.dest_qp == wire::multicast_qp) return receive_multicast(packet, datagram);
   QueuePair* qp = find_mutable(packet.bth.dest_qp);
   if (!qp) return counters_.add(Counter::dropped_queue_pair);
   if (opcode.kind == wire::Kind::congestion)

@@ -82,16 +82,16 @@ struct Requester {
 
 // What the responder has to send; in the order of sequence numbers.
 struct Response {
-  enum Type : uint8_t { ack, read, atomic } type;
-  uint8_t syndrome;
-  bool begun;  // READ
-  uint32_t psn;
-  uint32_t msn;
-  uint32_t rkey;
-  uint32_t bytes_left;
-  uint64_t address;
-  uint64_t original;   // atomic
-  bool again = false;  // to a duplicate
+  enum Type : uint8_t { ack, read, atomic } type = ack;
+  uint8_t syndrome = 0;
+  bool duplicate = false;  // to a request that was answered before
+  bool begun = false;      // READ
+  uint32_t psn = 0;
+  uint32_t msn = 0;
+  uint32_t rkey = 0;
+  uint32_t bytes_left = 0;
+  uint64_t address = 0;
+  uint64_t original = 0;  // atomic
 };
 
 // The result of an atomic operation, for duplicates of its request (9.7.5.1).

@@ -30,13 +30,18 @@ Kind kind_of(ibv_wr_opcode opcode) {
       return Kind::compare_swap;
     case IBV_WR_ATOMIC_FETCH_AND_ADD:
       return Kind::fetch_add;
+    case IBV_WR_ATOMIC_WRITE:
+      return Kind::atomic_write;
     default:
       return Kind::none;
   }
 }
 
+// Those that take one of the responder's resources and have an answer of their own (9.7.7; annex
+// A19).
 bool is_read_or_atomic(Kind kind) {
-  return kind == Kind::read_request || kind == Kind::compare_swap || kind == Kind::fetch_add;
+  return kind == Kind::read_request || kind == Kind::compare_swap || kind == Kind::fetch_add ||
+         kind == Kind::atomic_write;
 }
 
 bool is_local(ibv_wr_opcode opcode) {
@@ -69,6 +74,8 @@ uint8_t operation_of(const SendWqe& wqe, Kind kind, bool first, bool last) {
       return wire::op_read_request;
     case Kind::compare_swap:
       return wire::op_compare_swap;
+    case Kind::atomic_write:
+      return wire::op_atomic_write;
     default:
       return wire::op_fetch_add;
   }
@@ -112,6 +119,7 @@ bool begin_next(QueuePair& qp, Device& device) {
         (answered && requester.attributes.max_rd_atomic == 0)) {
       problem = IBV_WC_LOC_QP_OP_ERR;
     } else if (bytes > max_message || (atomic && wqe->bytes < sizeof(uint64_t)) ||
+               (kind == Kind::atomic_write && bytes != sizeof(uint64_t)) ||
                (qp.service == wire::Service::ud && bytes > qp.mtu())) {  // 9.8.3: one packet
       problem = IBV_WC_LOC_LEN_ERR;
     }
@@ -256,7 +264,8 @@ Step send_request(QueuePair& qp, Device& device, Outbox& outbox, Counters& count
 
   // A READ that was answered in part is asked for the rest (rxe does the same).
   const uint64_t offset = uint64_t(packet_number) * qp.mtu();
-  const uint64_t payload = answered ? 0 : std::min<uint64_t>(qp.mtu(), sent.bytes - offset);
+  const bool has_data = !answered || sent.kind == Kind::atomic_write;
+  const uint64_t payload = has_data ? std::min<uint64_t>(qp.mtu(), sent.bytes - offset) : 0;
   wire::Packet packet =
       make_packet(qp, operation_of(wqe, sent.kind, answered || packet_number == 0, last), psn);
   fill_extensions(packet, qp, wqe, offset);
