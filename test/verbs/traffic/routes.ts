@@ -1,20 +1,15 @@
 /**
  * The routes that traffic can take between two sides, and tests that run over each of them: within this process, or
- * to another by each path of the software HCA. Other devices have one route to another process.
+ * to another by each path of the software HCA. Other devices have one route to another process. Or those between
+ * processes of guests that `elsewhere.ts` was given.
  */
 import t, { type Test } from 'tap';
 
-import {
-  type ConnectOptions,
-  type DeviceAttributes,
-  openDevice,
-  type PathExplanation,
-  type PortAttributes,
-} from 'viaduct/verbs';
+import type { ConnectOptions, PathExplanation } from 'viaduct/verbs';
 
-import { deviceName } from '../pair.js';
+import { isChosen, routesElsewhere } from './elsewhere.js';
 import { Peer } from './peer.js';
-import { type Ends, LocalSide, type Side, type SideOptions } from './side.js';
+import { type Ends, type Facts, factsOf, LocalSide, type Side, type SideOptions } from './side.js';
 
 export interface Route {
   readonly name: string;
@@ -22,29 +17,12 @@ export interface Route {
   readonly path: PathExplanation['path'] | undefined;
   /** Whether each side's memory is such as peers can map. */
   readonly shareable: { readonly a: boolean; readonly b: boolean };
-  /** Where side b is; side a is always here. */
-  readonly peer: Peer | undefined;
+  /** Where each side is; undefined: in this process. */
+  readonly at: { readonly a: Peer | undefined; readonly b: Peer | undefined };
 }
 
-export interface Facts {
-  readonly provider: string;
-  readonly attributes: DeviceAttributes;
-  readonly port: PortAttributes;
-  /** From which endpoints send, unless told otherwise. */
-  readonly gidIndex: number;
-}
-
-function factsOf(): Facts {
-  using device = openDevice(deviceName);
-  return {
-    provider: device.provider,
-    attributes: device.query(),
-    port: device.queryPort(1),
-    gidIndex: device.preferredGid(1),
-  };
-}
-
-export const facts = factsOf();
+/** Of side a. */
+export const facts: Facts = (await routesElsewhere()[0]?.at.a.facts()) ?? factsOf();
 export const isSoftwareHca = facts.provider === 'softhca';
 
 // Small memory shares its pages with what other threads of Node write, which remapping must not touch; the allocator
@@ -62,11 +40,16 @@ const SOFTWARE_ROUTES: readonly (readonly [string, Route['path'], boolean, boole
  * The routes of this device. Those to other processes start one each, or share one; all are ended with the file.
  */
 function openRoutes(): Route[] {
+  const notShareable = { a: false, b: false };
+  const elsewhere = routesElsewhere();
+  if (elsewhere.length > 0) {
+    return elsewhere.map((route) => ({ ...route, path: undefined, shareable: notShareable }));
+  }
   const here: Route = {
     name: 'one process',
     path: isSoftwareHca ? 'loopback' : undefined,
-    shareable: { a: false, b: false },
-    peer: undefined,
+    shareable: notShareable,
+    at: { a: undefined, b: undefined },
   };
   const peer = Peer.start();
   const peers = [peer];
@@ -79,11 +62,11 @@ function openRoutes(): Route[] {
         name,
         path,
         shareable: { a, b },
-        peer: name === 'remapped' ? remapped : peer,
+        at: { a: undefined, b: name === 'remapped' ? remapped : peer },
       });
     }
   } else {
-    routes.push({ ...here, name: 'two processes', peer });
+    routes.push({ ...here, name: 'two processes', at: { a: undefined, b: peer } });
   }
   t.teardown(() => Promise.all(peers.map((each) => each.close())));
   return routes;
@@ -126,9 +109,10 @@ export async function openPair(t: Test, route: Route, options: PairOptions = {})
     both.sizeBytes ?? 8192,
     route.name === 'remapped' ? REMAPPED_BYTES : 0,
   );
-  const a = new LocalSide({ ...both, sizeBytes, shareable: route.shareable.a, ...onA });
+  const { at, shareable } = route;
+  const a = await sideAt(at.a, { ...both, sizeBytes, shareable: shareable.a, ...onA });
   t.teardown(() => a.close());
-  const b = await sideAt(route.peer, { ...both, sizeBytes, shareable: route.shareable.b, ...onB });
+  const b = await sideAt(at.b, { ...both, sizeBytes, shareable: shareable.b, ...onB });
   t.teardown(() => b.close());
   const pair = { a, b, ends: { a: await a.ends(), b: await b.ends() } };
   await connect(pair, how);
@@ -153,7 +137,7 @@ export async function checkPath(t: Test, route: Route, { a, b }: Pair): Promise<
 }
 
 /** The kernel's rdma_rxe, which leaves some of the specification out. */
-export const isSoftRoce = facts.provider === 'system' && deviceName.startsWith('rxe');
+export const isSoftRoce = facts.provider === 'system' && facts.device.startsWith('rxe');
 
 /** What a test needs of the device, each with whether it is there. */
 export const FEATURES = {
@@ -188,7 +172,7 @@ export type Feature = keyof typeof FEATURES;
 
 export function lacking(needs: readonly Feature[]): string | false {
   const missing = needs.filter((each) => !FEATURES[each]);
-  return missing.length > 0 && `${deviceName} has no ${missing.join(', ')}`;
+  return missing.length > 0 && `${facts.device} has no ${missing.join(', ')}`;
 }
 
 let routes: Route[] | undefined;
@@ -199,6 +183,7 @@ export function overRoutes(
   options: PairOptions & { readonly needs?: readonly Feature[] },
   run: (t: Test, pair: Pair, route: Route) => Promise<void>,
 ): void {
+  if (!isChosen(name)) return;
   const { needs = [], ...pairOptions } = options;
   const skip = lacking([
     ...needs,

@@ -12,11 +12,13 @@ import {
   type CompletionQueue,
   type ConnectOptions,
   type Device,
+  type DeviceAttributes,
   type Endpoint,
   type MemoryRegion,
   type MemoryWindow,
   openDevice,
   type PathExplanation,
+  type PortAttributes,
   type ProtectionDomain,
   type QueuePair,
   type QueuePairAttributes,
@@ -36,6 +38,27 @@ import { deviceName } from '../pair.js';
 export const WAIT_MS = 20_000;
 
 export const GRH_BYTES = 40;
+
+/** What a process knows of the device under test. */
+export interface Facts {
+  readonly device: string;
+  readonly provider: string;
+  readonly attributes: DeviceAttributes;
+  readonly port: PortAttributes;
+  /** From which endpoints send, unless told otherwise. */
+  readonly gidIndex: number;
+}
+
+export function factsOf(): Facts {
+  using device = openDevice(deviceName);
+  return {
+    device: deviceName,
+    provider: device.provider,
+    attributes: device.query(),
+    port: device.queryPort(1),
+    gidIndex: device.preferredGid(1),
+  };
+}
 
 /** `XRC` is both of its halves: a sender, and a target with its shared receive queue. */
 export type Service = 'RC' | 'UC' | 'UD' | 'XRC';
