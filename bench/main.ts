@@ -12,6 +12,7 @@ import { UsageError, help, parseOptions } from './options.js';
 import type { Options } from './options.js';
 import { findPeers } from './peers/peer.js';
 import { renderReport } from './report/report.js';
+import { runRxeBenchmark } from './rxe/main.js';
 import { summarise } from './statistics.js';
 import { formatAims, formatTable } from './table.js';
 import { runVerbsBenchmark } from './verbs/main.js';
@@ -85,6 +86,10 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     if (args[0] === 'verbs') {
       await runVerbsBenchmark(args.slice(1), ending.signal);
+      return 0;
+    }
+    if (args[0] === 'rxe') {
+      await runRxeBenchmark(args.slice(1), ending.signal);
       return 0;
     }
     if (args[0] === 'vm') {

@@ -20,6 +20,7 @@ async function compile(name: string, libraries: readonly string[]): Promise<stri
 
 export interface Programs {
   readonly loopback: string;
+  readonly exchange: string;
   readonly floors: string;
   readonly registration: string;
 }
@@ -28,6 +29,7 @@ export interface Programs {
 export async function compilePrograms(): Promise<Programs> {
   return {
     loopback: await compile('loopback', ['-libverbs']),
+    exchange: await compile('exchange', ['-libverbs']),
     floors: await compile('floors', []),
     registration: await compile('registration', ['-libverbs']),
   };
