@@ -14,7 +14,7 @@ export class TapReader {
   #diagnosticIndent = -1;
   #onTest;
 
-  /** @param onTest is called with a line for each test that has ended */
+  /** @param onTest is called with a line for each test that has ended, and for each comment beside them */
   constructor(onTest = () => {}) {
     this.#onTest = onTest;
   }
@@ -33,6 +33,8 @@ export class TapReader {
       }
     }
     this.finished ||= /^# time=/.test(line);
+    const comment = /^# (?!Subtest: |\{ total: |time=)(.*)$/.exec(line)?.[1];
+    if (comment !== undefined) this.#onTest(`# ${comment}`);
     const [, indent, not, title, kind, reason] =
       /^(\s*)(not )?ok \d+(?: - )?(.*?)(?: # (SKIP|TODO)\b:? ?(.*?))?(?: # time=.*)?$/i.exec(
         line,

@@ -4,9 +4,10 @@
  */
 import t from 'tap';
 
+import { inGuest, RXE_DEVICE } from '../../bench/rxe/guests.js';
 import { packageRoot } from '../../lib/addon/index.js';
 import { takeRoutes } from '../verbs/traffic/elsewhere.js';
-import { bootGuests, inGuest, RXE_DEVICE, startPeer, withoutRxe } from './guests.js';
+import { bootGuests, startPeer, withoutRxe } from './guests.js';
 import { testMeasuring, testPingpong } from './programs.js';
 
 t.setTimeout(120_000);

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Test } from 'tap';
 
+import { type Guest, inGuest, RXE_DEVICE } from '../../bench/rxe/guests.js';
 import type { GuestProcess } from '../../lib/vm/index.js';
 import {
   type Ended,
@@ -11,7 +12,6 @@ import {
   type Program,
   runServed,
 } from '../programs/running.js';
-import { type Guest, inGuest, RXE_DEVICE } from './guests.js';
 
 /** Many times what a program takes on an emulated machine of a loaded host: only one that hangs is ended. */
 const LIMIT_MS = 100_000;

@@ -1,9 +1,9 @@
 /** Checks of what programs of the verbs API say between two guests. */
 import type { Test } from 'tap';
 
+import type { Guest } from '../../bench/rxe/guests.js';
 import { measuredSizes } from '../programs/perftest.js';
 import { runBetween } from './guest-program.js';
-import type { Guest } from './guests.js';
 
 /** Of ibverbs-utils: data comes back as it went. A program that finds wrong data says so and ends well even then. */
 export function testPingpong(t: Test, guests: readonly [Guest, Guest], line: string): void {

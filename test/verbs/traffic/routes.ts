@@ -89,9 +89,12 @@ async function sideAt(peer: Peer | undefined, options: SideOptions): Promise<Sid
   return peer === undefined ? new LocalSide(options) : peer.side(options);
 }
 
+/** Emulated machines of a loaded host may not answer for a second: 4.096 µs · 2^18. */
+const patience: ConnectOptions = routesElsewhere().length > 0 ? { timeout: 18 } : {};
+
 export async function connect({ a, b, ends }: Pair, options?: ConnectOptions): Promise<void> {
-  await a.connect(ends.b, options);
-  await b.connect(ends.a, options);
+  await a.connect(ends.b, { ...patience, ...options });
+  await b.connect(ends.a, { ...patience, ...options });
 }
 
 async function checkExplained(t: Test, route: Route, { a, b }: Pair): Promise<void> {

@@ -81,6 +81,8 @@ export interface SideOptions {
   /** Completions with times, from an extended queue. */
   readonly extended?: boolean;
   readonly completions?: number;
+  /** The address that it sends from, on Ethernet; by default the one that the library prefers. */
+  readonly from?: 'IPv4' | 'IPv6';
 }
 
 /** A region, as work requests of either side name it. */
@@ -161,6 +163,30 @@ function plain(completion: WorkCompletion): Completion {
   };
 }
 
+/** The place of an IPv4 address, or of an IPv6 one that is not of one link alone, in the port's table. */
+function gidIndexOf(device: Device, from: SideOptions['from']): number {
+  if (from === undefined) return device.preferredGid(1);
+  const wanted = from === 'IPv4' ? /^(0000:){5}ffff:/ : /^(?!fe80:|(0000:){5}ffff:)/;
+  const found = device
+    .gidTable()
+    .find(
+      ({ portNum, gidType, gid }) => portNum === 1 && gidType === 'RoCE v2' && wanted.test(gid),
+    );
+  if (found === undefined) throw new Error(`${device.name} has no address of ${from}`);
+  return found.gidIndex;
+}
+
+/** Bytes that look random and are the same wherever they are made. */
+function pattern(length: number, seed: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  // A linear congruential generator, of which the upper bits are used.
+  for (let i = 0, state = seed | 0; i < length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    bytes[i] = state >>> 24;
+  }
+  return bytes;
+}
+
 const listOf = <T>(one: T | readonly T[]): readonly T[] =>
   Array.isArray(one) ? (one as readonly T[]) : [one as T];
 
@@ -178,11 +204,13 @@ export class LocalSide {
   readonly #regions: MemoryRegion[] = [];
   readonly #windows: MemoryWindow[] = [];
   readonly #addresses = new Map<string, AddressHandle>();
+  readonly #gidIndex: number;
   #received: WorkCompletion | undefined;
 
   constructor(options: SideOptions) {
     const { type = 'RC', maxSendWr = 64, maxRecvWr = 64, completions = 256 } = options;
     this.#device = openDevice(deviceName);
+    this.#gidIndex = gidIndexOf(this.#device, options.from);
     this.#shareable = options.shareable === true;
     this.#pd = this.#device.allocPd();
     this.#channel = this.#device.createChannel();
@@ -281,10 +309,25 @@ export class LocalSide {
     return bytes.slice(offset, offset + (length ?? bytes.length - offset));
   }
 
+  /** Fills bytes of the first region from a seed, for data that would take long to come from elsewhere. */
+  async fillFrom(seed: number, offset: number, length: number): Promise<void> {
+    this.#bytes().set(pattern(length, seed), offset);
+  }
+
+  /** The first place where the bytes of the first region are not those of the seed, as an offset from the first; -1 if none. */
+  async differsFrom(seed: number, offset: number, length: number): Promise<number> {
+    const bytes = this.#bytes().subarray(offset, offset + length);
+    const wanted = pattern(length, seed);
+    return Buffer.from(wanted).equals(bytes)
+      ? -1
+      : wanted.findIndex((byte, at) => byte !== bytes[at]);
+  }
+
   async ends(): Promise<Ends> {
+    const gidIndex = this.#gidIndex;
     return {
-      sending: this.#qp.endpoint(),
-      receiving: this.#receiver.endpoint(),
+      sending: this.#qp.endpoint({ gidIndex }),
+      receiving: this.#receiver.endpoint({ gidIndex }),
       srqNum: this.#srq?.srqNum ?? 0,
     };
   }
@@ -330,7 +373,7 @@ export class LocalSide {
     if (known !== undefined) return known;
     const made = this.#pd.createAh({
       dlid: lid,
-      ...(gid === null ? {} : { dgid: gid, sgidIndex: this.#device.preferredGid(1) }),
+      ...(gid === null ? {} : { dgid: gid, sgidIndex: this.#gidIndex }),
     });
     this.#addresses.set(key, made);
     return made;
