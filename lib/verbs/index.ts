@@ -27,6 +27,7 @@ export {
 } from './device.js';
 export type { DeviceAttributes, PortAttributes } from './device-attributes.js';
 export type { Endpoint, EndpointOptions, GidEntry } from './endpoint.js';
+export type { ProcessCounters } from './process-counters.js';
 export {
   type Access,
   type AsyncEventType,

@@ -1,5 +1,6 @@
 /** What lib/verbs takes from the addon (native/addon/verbs). Enumerations are the numbers of <infiniband/verbs.h>. */
 import { addon } from '../addon/index.js';
+import type { ProcessCounters } from './process-counters.js';
 
 /** The number by which native code knows an object; 0 is none. */
 export type Handle = number;
@@ -104,6 +105,8 @@ export interface NativePath {
   readonly directBytes: bigint;
   readonly copiedOperations: bigint;
   readonly copiedBytes: bigint;
+  readonly packetOperations: bigint;
+  readonly packetBytes: bigint;
 }
 
 export interface DescriptorWatch {
@@ -127,6 +130,7 @@ export interface NativeVerbs {
   queryPort(context: Handle, port: number): Record<string, number>;
   queryGid(context: Handle, port: number, index: number): Uint8Array;
   queryGidTable(context: Handle, most: number): NativeGidEntry[];
+  queryCounters(context: Handle): ProcessCounters[];
   queryPkey(context: Handle, port: number, index: number): number;
   takeAsyncEvent(context: Handle): { type: number; handle: Handle; port: number } | null;
   allocPd(context: Handle): Handle;

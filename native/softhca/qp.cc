@@ -7,7 +7,9 @@
 #include <cstring>
 
 #include "softhca/mcast.h"
+#include "softhca/packet_path.h"
 #include "softhca/pool.h"
+#include "softhca/problem.h"
 #include "softhca/qp_state.h"
 #include "softhca/requester.h"
 #include "softhca/responder.h"
@@ -163,6 +165,21 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
   return &verbs;
 }
 
+// The engine has forgotten the queue pair.
+void forget_packets(QueuePair& qp) {
+  if (!qp.packets) return;
+  const Receiving& receiving = qp.packets->receiving;
+  // What a message took from a shared queue and didn't fill goes back.
+  if (receiving.present && receiving.shared_queue && qp.srq) {
+    ibv_sge list[max_sge];
+    std::copy_n(receiving.sge, receiving.sge_count, list);
+    ibv_recv_wr wr{receiving.wr_id, nullptr, list, int(receiving.sge_count)};
+    ibv_recv_wr* bad;
+    post_srq_recv(&qp.srq->verbs, &wr, &bad);
+  }
+  qp.packets.reset();
+}
+
 // As if new: what was posted is forgotten without completion (10.3.1.1).
 void reset(QueuePair& qp) {
   QpShared& shared = *qp.shared;
@@ -179,6 +196,7 @@ void reset(QueuePair& qp) {
   qp.receives_polled.store(qp.receives_taken);
   qp.wait = Wait::nothing;
   qp.peer.reset();
+  forget_packets(qp);
   qp.attr = {};
   qp.address = {};
 }
@@ -223,6 +241,42 @@ void apply(QueuePair& qp, const ibv_qp_attr& attr, int mask) {
     shared.max_dest_rd_atomic = mine.max_dest_rd_atomic = attr.max_dest_rd_atomic;
   if (mask & IBV_QP_MIN_RNR_TIMER) shared.min_rnr_timer = mine.min_rnr_timer = attr.min_rnr_timer;
   if (mask & IBV_QP_DEST_QPN) shared.dest_qp_num = mine.dest_qp_num = attr.dest_qp_num & 0xffffff;
+}
+
+bool becomes_ready_to_receive(const QueuePair& qp, const ibv_qp_attr& attr, int mask) {
+  // What is wrong for other reasons is refused for those.
+  return (mask & IBV_QP_STATE) && attr.qp_state == IBV_QPS_RTR &&
+         check_transition(qp.type(), state_in(*qp.shared), IBV_QPS_RTR, mask) == 0 &&
+         check_values(attr, mask) == 0;
+}
+
+// Changes of state that the engine makes first: it completes what was posted. The caller holds a
+// Network::Guard.
+void leave_engine(QueuePair& qp, const ibv_qp_attr& attr, int mask) {
+  if (!qp.packets || !(mask & IBV_QP_STATE) ||
+      check_transition(qp.type(), state_in(*qp.shared), attr.qp_state, mask) != 0)
+    return;
+  const uint32_t number = qp.ex.qp_base.qp_num;
+  transport::Engine& engine = qp.host->network()->engine();
+  if (attr.qp_state == IBV_QPS_ERR) engine.to_error(number);
+  if (attr.qp_state == IBV_QPS_RESET) engine.destroy(number);
+}
+
+void pause_packets(QueuePair& qp, bool paused) {
+  qp.host->network()->engine().pause(qp.ex.qp_base.qp_num, paused, qp.notify_drained);
+}
+
+// In the state RTS, from where it was before.
+void continue_packets(QueuePair& qp, ibv_qp_state from) {
+  if (from == IBV_QPS_RTR) return packets_ready_to_send(qp);
+  packets_changed(qp);
+  if (from == IBV_QPS_SQD) pause_packets(qp, false);
+  if (from == IBV_QPS_SQE) qp.host->network()->engine().resume(qp.ex.qp_base.qp_num);
+}
+
+bool is_sending(const QueuePair& qp) {
+  const auto* engine_pair = qp.host->network()->engine().find(qp.ex.qp_base.qp_num);
+  return engine_pair && !engine_pair->requester.idle();
 }
 
 }  // namespace
@@ -274,6 +328,8 @@ int destroy_qp(ibv_qp* verbs) {
   Host& host = *qp->host;
   host.delist(qp);
   {
+    const Network::Guard network(host.network());
+    if (qp->packets) host.network()->engine().destroy(verbs->qp_num);
     std::lock_guard guard(host.objects);
     qp->live = false;
     host.qps[qp->index] = nullptr;
@@ -301,11 +357,18 @@ int destroy_qp(ibv_qp* verbs) {
 int modify_qp(ibv_qp* verbs, ibv_qp_attr* attr, int mask) {
   auto* qp = QueuePair::of(verbs);
   if (!qp->live || !qp->host->usable()) return EINVAL;
+  forget_problem();
   mask = relevant_attributes(qp->type(), mask);
   Site& site = qp->host->site();
   QpShared& shared = *qp->shared;
+  PathChoice choice;
+  if (becomes_ready_to_receive(*qp, *attr, mask)) {
+    if (int error = choose_path(*qp, *attr, &choice)) return error;
+  }
   bool parked;
   {
+    const Network::Guard network(qp->host->network());
+    leave_engine(*qp, *attr, mask);
     std::lock_guard guard(qp->send_lock);
     enter(shared.inbound, site);
     ibv_qp_state from = state_in(shared);
@@ -330,19 +393,24 @@ int modify_qp(ibv_qp* verbs, ibv_qp_attr* attr, int mask) {
           raise_async(site, shared.context, IBV_EVENT_QP_LAST_WQE_REACHED, verbs->qp_num);
       }
       if (to == IBV_QPS_SQD) {
-        qp->draining = qp->parked_count;
+        qp->draining = qp->packets ? 0 : qp->parked_count;
         qp->notify_drained = (mask & IBV_QP_EN_SQD_ASYNC_NOTIFY) && attr->en_sqd_async_notify;
-        if (qp->draining == 0 && qp->notify_drained)
+        if (qp->packets) {
+          pause_packets(*qp, true);
+        } else if (qp->draining == 0 && qp->notify_drained)
           raise_async(site, shared.context, IBV_EVENT_SQ_DRAINED, verbs->qp_num);
       }
       if (to == IBV_QPS_RTS) qp->draining = 0;
     }
     unlock(shared.inbound, site);
+    if (choice.network && from != to && to == IBV_QPS_RTR) begin_packets(*qp, choice);
+    if (qp->packets && to == IBV_QPS_RTS) continue_packets(*qp, from);
     if (to == IBV_QPS_ERR) flush_sends(*qp);
     verbs->state = to;
     parked = qp->parked_count != 0;
     // Meet the peer now rather than in the first send; if it isn't there, sends find out.
-    if (from != to && to == IBV_QPS_RTR && qp->type() != IBV_QPT_UD && qp->address.reachable)
+    if (from != to && to == IBV_QPS_RTR && qp->type() != IBV_QPT_UD && qp->address.reachable &&
+        !qp->packets)
       qp->peer = qp->host->reach(slot_of(qp->attr.dest_qp_num));
   }
   if (parked) qp->host->enlist(qp);
@@ -352,12 +420,13 @@ int modify_qp(ibv_qp* verbs, ibv_qp_attr* attr, int mask) {
 int query_qp(ibv_qp* verbs, ibv_qp_attr* attr, int, ibv_qp_init_attr* init) {
   auto* qp = QueuePair::of(verbs);
   if (!qp->live || !qp->host->usable()) return EINVAL;
+  const Network::Guard network(qp->host->network());
   std::lock_guard guard(qp->send_lock);
   ibv_qp_state state = state_in(*qp->shared);
   *attr = qp->attr;
   attr->qp_state = attr->cur_qp_state = state;
   attr->cap = qp->init.cap;
-  attr->sq_draining = state == IBV_QPS_SQD && qp->draining > 0;
+  attr->sq_draining = state == IBV_QPS_SQD && (qp->packets ? is_sending(*qp) : qp->draining > 0);
   *init = qp->init;
   init->send_cq = verbs->send_cq;
   init->recv_cq = verbs->recv_cq;

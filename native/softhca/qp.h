@@ -18,6 +18,7 @@ namespace softhca {
 struct ParkedSend;
 
 struct Builder;  // of ibv_wr_*
+struct PacketQueue;
 
 enum class Wait { nothing, receive, path };
 
@@ -64,6 +65,10 @@ struct QueuePair {
   uint32_t receive_slots{};                 // a power of two, 0: none
   uint64_t receive_offset{};
   bool enlisted{};  // guarded by the host
+
+  // While its messages are packets (packet_path.h); changes under send_lock and the network's. Of a
+  // connected queue pair `parked_count` is 1 then, else 1 while packets wait to be sent.
+  std::unique_ptr<PacketQueue> packets;
 
   Builder* builder{};  // of ibv_wr_*
 

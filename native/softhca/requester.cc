@@ -9,6 +9,7 @@
 #include "softhca/fault_guard.h"
 #include "softhca/mcast.h"
 #include "softhca/mw.h"
+#include "softhca/packet_queue.h"
 #include "softhca/responder.h"
 #include "softhca/straight.h"
 
@@ -38,22 +39,6 @@ ibv_wc_opcode completion_opcode(ibv_wr_opcode opcode) {
 }
 
 uint32_t state_of(const QueuePair& qp) { return qp.shared->state.load(std::memory_order_relaxed); }
-
-bool is_reliable(ibv_qp_type type) { return type == IBV_QPT_RC || type == IBV_QPT_XRC_SEND; }
-
-// False if the completion queue has no room, which is fatal for the queue pair.
-bool complete(QueuePair& qp, const SendRequest& request, ibv_wc_status status, uint64_t bytes) {
-  if (status == IBV_WC_SUCCESS && !qp.signal_all && !(request.flags & IBV_SEND_SIGNALED))
-    return true;
-  Cqe cqe{};
-  cqe.wr_id = request.wr_id;
-  cqe.status = status;
-  cqe.opcode = completion_opcode(request.opcode);
-  cqe.byte_len = uint32_t(bytes);
-  cqe.qp_num = qp.ex.qp_base.qp_num;
-  cqe.position = request.position;
-  return push_completion(qp.host->site(), qp.send_cq->index, cqe);
-}
 
 // A send that failed stops the queue: reliable types in the error state, others at SQE (10.3.1.7).
 void fail(QueuePair& qp, const SendRequest& request, ibv_wc_status status) {
@@ -164,9 +149,9 @@ void count(QueuePair& qp, const Reply& reply, uint64_t bytes) {
   qp.bytes[reply.by_kernel] += bytes;
 }
 
-Outcome run_datagram(QueuePair& qp, const SendRequest& request, const Gathered& gathered) {
+ibv_wc_status send_datagram(QueuePair& qp, const SendRequest& request, const Gathered& gathered) {
   // 9.8.3: a datagram is one packet.
-  if (gathered.bytes > mtu_bytes) return finish(qp, request, IBV_WC_LOC_LEN_ERR, 0);
+  if (gathered.bytes > mtu_bytes) return IBV_WC_LOC_LEN_ERR;
   Message message = make_message(qp, request, gathered);
   // 10.2.5: a Q_Key with the high bit set stands for the queue pair's own.
   message.qkey = request.remote_qkey & 0x80000000 ? qp.attr.qkey : request.remote_qkey;
@@ -194,8 +179,13 @@ Outcome run_datagram(QueuePair& qp, const SendRequest& request, const Gathered& 
       count(qp, reply, gathered.bytes);
     }
   }
-  if (cut_short) return finish(qp, request, IBV_WC_LOC_PROT_ERR, 0);
-  return finish(qp, request, IBV_WC_SUCCESS, gathered.bytes);
+  return cut_short ? IBV_WC_LOC_PROT_ERR : IBV_WC_SUCCESS;
+}
+
+Outcome run_datagram(QueuePair& qp, const SendRequest& request, const Gathered& gathered) {
+  if (is_routed(request.address) && qp.packets) return Outcome::waiting;
+  const ibv_wc_status status = send_datagram(qp, request, gathered);
+  return finish(qp, request, status, status == IBV_WC_SUCCESS ? gathered.bytes : 0);
 }
 
 Outcome run(QueuePair& qp, const SendRequest& request) {
@@ -271,24 +261,14 @@ bool run_straight(QueuePair& qp, const SendRequest& request) {
 }
 
 int park(QueuePair& qp, const SendRequest& request) {
+  if (qp.packets) {
+    qp.parked_count = 1;
+    return post_packets(qp, request);
+  }
   uint32_t room = qp.init.cap.max_send_wr;
   if (qp.parked_count >= room) return ENOMEM;
   if (qp.ring.empty()) qp.ring.resize(room);
-  ParkedSend& parked = qp.ring[(qp.parked_first + qp.parked_count) % room];
-  parked.request = request;
-  if (request.flags & IBV_SEND_INLINE) {
-    parked.inline_data.clear();
-    for (uint32_t i = 0; i < request.num_sge; ++i) {
-      auto* from = reinterpret_cast<const uint8_t*>(request.sge[i].addr);
-      parked.inline_data.insert(parked.inline_data.end(), from, from + request.sge[i].length);
-    }
-    parked.sge[0] = {reinterpret_cast<uint64_t>(parked.inline_data.data()),
-                     uint32_t(parked.inline_data.size()), 0};
-    parked.request.num_sge = 1;
-  } else {
-    std::copy_n(request.sge, request.num_sge, parked.sge);
-  }
-  parked.request.sge = parked.sge;
+  keep(&qp.ring[(qp.parked_first + qp.parked_count) % room], request);
   ++qp.parked_count;
   return 0;
 }
@@ -296,6 +276,21 @@ int park(QueuePair& qp, const SendRequest& request) {
 bool stops_sends(uint32_t state) { return state == IBV_QPS_ERR || state == IBV_QPS_SQE; }
 
 }  // namespace
+
+bool is_reliable(ibv_qp_type type) { return type == IBV_QPT_RC || type == IBV_QPT_XRC_SEND; }
+
+bool complete(QueuePair& qp, const SendRequest& request, ibv_wc_status status, uint64_t bytes) {
+  if (status == IBV_WC_SUCCESS && !qp.signal_all && !(request.flags & IBV_SEND_SIGNALED))
+    return true;
+  Cqe cqe{};
+  cqe.wr_id = request.wr_id;
+  cqe.status = status;
+  cqe.opcode = completion_opcode(request.opcode);
+  cqe.byte_len = uint32_t(bytes);
+  cqe.qp_num = qp.ex.qp_base.qp_num;
+  cqe.position = request.position;
+  return push_completion(qp.host->site(), qp.send_cq->index, cqe);
+}
 
 bool opcode_allowed(ibv_qp_type type, ibv_wr_opcode opcode) {
   // InfiniBand Vol. 1, table 38 (operations a transport service supports).
@@ -413,7 +408,34 @@ int post_send(ibv_qp* verbs, ibv_send_wr* wr, ibv_send_wr** bad) {
   return error;
 }
 
+void keep(ParkedSend* parked, const SendRequest& request) {
+  parked->request = request;
+  if (request.flags & IBV_SEND_INLINE) {
+    parked->inline_data.clear();
+    for (uint32_t i = 0; i < request.num_sge; ++i) {
+      auto* from = reinterpret_cast<const uint8_t*>(request.sge[i].addr);
+      parked->inline_data.insert(parked->inline_data.end(), from, from + request.sge[i].length);
+    }
+    parked->sge[0] = {reinterpret_cast<uint64_t>(parked->inline_data.data()),
+                      uint32_t(parked->inline_data.size()), 0};
+    parked->request.num_sge = 1;
+  } else {
+    std::copy_n(request.sge, request.num_sge, parked->sge);
+  }
+  parked->request.sge = parked->sge;
+}
+
+ibv_wc_status run_on_this_host(QueuePair& qp, const SendRequest& request) {
+  if (request.opcode == IBV_WR_LOCAL_INV) return invalidate_window(qp, request.imm);
+  if (request.opcode == IBV_WR_BIND_MW)
+    return bind_window(qp, request.window, request.rkey, request.bind);
+  Gathered gathered;
+  if (!gather(qp, request, &gathered)) return IBV_WC_LOC_PROT_ERR;
+  return send_datagram(qp, request, gathered);
+}
+
 void flush_sends(QueuePair& qp) {
+  if (qp.packets) return;  // the engine's part
   while (qp.parked_count > 0) {
     const SendRequest& request = qp.ring[qp.parked_first].request;
     qp.parked_first = uint32_t((qp.parked_first + 1) % qp.ring.size());

@@ -168,7 +168,7 @@ int complete(ibv_qp_ex* ex) {
     std::lock_guard guard(qp->send_lock);
     for (size_t i = 0; i < builder.count && !error; ++i)
       error = check_send(*qp, builder.requests[i]->request);
-    if (!error && builder.count > qp->init.cap.max_send_wr - qp->parked_count) error = ENOMEM;
+    if (!error && builder.count > free_sends(*qp)) error = ENOMEM;
     for (size_t i = 0; i < builder.count && !error; ++i)
       error = submit(*qp, builder.requests[i]->request);
     parked = qp->parked_count != 0;

@@ -129,7 +129,7 @@ export function connecting(qp: QueuePair, theirs: Endpoint): void {
   is<typeof query.qpState, QueuePairState>(true);
   const explained = qp.explain();
   is<typeof explained, PathExplanation>(true);
-  is<typeof explained.path, 'none' | 'loopback' | 'direct' | 'copy' | 'mixed'>(true);
+  is<typeof explained.path, 'none' | 'loopback' | 'direct' | 'copy' | 'mixed' | 'packets'>(true);
 }
 
 export function posting(

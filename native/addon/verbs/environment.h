@@ -29,6 +29,9 @@ inline VerbsEnvironment& environment_of(const Napi::CallbackInfo& info) {
 
 // Each throws and returns undefined.
 Napi::Value throw_verbs_error(Napi::Env env, const char* verb, int error);
+// The same, with the sentence in `problem` that the software HCA has for it.
+Napi::Value throw_explained_error(Napi::Env env, const verbs::Provider& provider, const char* verb,
+                                  int error);
 Napi::Value throw_unsupported(Napi::Env env, const char* verb);
 Napi::Value throw_closed(Napi::Env env, const char* what);
 

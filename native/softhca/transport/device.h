@@ -59,6 +59,8 @@ class Device {
   // In the order of the queue, each once; whether the program learns of it is the device's to know.
   virtual void complete_send(uint32_t qp, uint32_t index, ibv_wc_status status, uint64_t bytes) = 0;
 
+  // XRC: the receive queue that the request at hand names.
+  virtual void choose_queue(uint32_t /*qp*/, uint32_t /*xrc_srq*/) {}
   // Takes the next receive of the queue pair, or of a shared queue (XRC: of that named); it is the
   // queue pair's current one until completed.
   virtual TakenReceive take_receive(uint32_t qp, uint32_t xrc_srq) = 0;

@@ -116,6 +116,25 @@ void Engine::to_error(uint32_t number) {
   enter_error(*qp, device_);
 }
 
+void Engine::resume(uint32_t number) {
+  QueuePair* qp = find_mutable(number);
+  if (qp && qp->state == QueuePair::send_error) qp->state = QueuePair::ready_to_send;
+}
+
+void Engine::change(uint32_t number, const ReceiveAttributes& receiving,
+                    const SendAttributes& sending) {
+  QueuePair* qp = find_mutable(number);
+  if (!qp) return;
+  ReceiveAttributes& mine = qp->responder.attributes;
+  mine.qkey = receiving.qkey;
+  mine.access = receiving.access;
+  mine.min_rnr_timer = receiving.min_rnr_timer;
+  SendAttributes& sends = qp->requester.attributes;
+  sends.timeout = sending.timeout;
+  sends.retry_cnt = sending.retry_cnt;
+  sends.rnr_retry = sending.rnr_retry;
+}
+
 void Engine::wake(uint32_t number) {
   if (QueuePair* qp = find_mutable(number)) list(*qp);
 }
@@ -155,9 +174,10 @@ bool Engine::accepts(const QueuePair& qp, const wire::Packet& packet, const Data
   // Annex A14: an XRC initiator has no responder.
   if (qp.type == IBV_QPT_XRC_SEND && !opcode.is_response()) return refuse(Counter::dropped_opcode);
   if (!pkeys_match(packet.bth.pkey, attributes.pkey)) return refuse(Counter::dropped_pkey);
-  // Annex A17; 9.6.1: to this address, and of the connected from that of the peer.
-  if (datagram.route.destination != attributes.route.source ||
-      (qp.connected() && datagram.route.source != attributes.route.destination))
+  // Annex A17; 9.6.1: of the connected from the peer's address to this one's. Datagrams may come to
+  // any address of the port.
+  if (qp.connected() && (datagram.route.destination != attributes.route.source ||
+                         datagram.route.source != attributes.route.destination))
     return refuse(Counter::dropped_address);
   if (!qp.connected() && packet.deth.qkey != attributes.qkey)
     return refuse(Counter::dropped_qkey);  // 9.6.1
@@ -193,6 +213,8 @@ void Engine::receive(const Datagram& datagram, uint64_t now_ns) {
       qp->responder.established = true;
       if (qp->state == QueuePair::ready_to_receive) device_.raise(qp->number, IBV_EVENT_COMM_EST);
     }
+    // Annex A14: the memory that it names is of the domain of the receive queue that it names.
+    if (qp->service == wire::Service::xrc) device_.choose_queue(qp->number, packet.xrceth.srq);
     if (qp->connected()) {
       receive_request(*qp, device_, counters_, packet);
     } else {

@@ -37,6 +37,10 @@ class Engine {
   void pause(uint32_t number, bool paused, bool notify);
   // Flushes what is posted.
   void to_error(uint32_t number);
+  // From the state after a send failed, back to RTS (10.3.1.7).
+  void resume(uint32_t number);
+  // Attributes that may change between: access, keys, timers, counts of retries.
+  void change(uint32_t number, const ReceiveAttributes& receiving, const SendAttributes& sending);
 
   // The program has posted sends.
   void wake(uint32_t number);

@@ -1,7 +1,8 @@
 /** Sides of the traffic suite in a process of their own, here or in a guest: obeys its input until that ends. */
 import type { Answer, Command } from '../traffic/peer.js';
 import { receiveValues, sendValue } from '../traffic/messages.js';
-import { factsOf, LocalSide, type SideOptions } from '../traffic/side.js';
+import { factsOf } from '../traffic/facts.js';
+import { LocalSide, type SideOptions } from '../traffic/side.js';
 
 const sides: LocalSide[] = [];
 
@@ -12,6 +13,7 @@ async function obey({ side, method, args }: Command): Promise<unknown> {
   }
   if (method === 'exit') process.exit(3);
   if (method === 'facts') return factsOf();
+  if (method === 'number') return process.pid;
   return sides.push(new LocalSide(args[0] as SideOptions)) - 1;
 }
 

@@ -5,7 +5,8 @@ import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
 import { receiveValues, sendValue } from './messages.js';
-import type { Facts, Side, SideOptions } from './side.js';
+import type { Facts } from './facts.js';
+import type { Side, SideOptions } from './side.js';
 
 /** A command for a side, or without one for the process. */
 export interface Command {
@@ -43,8 +44,13 @@ export class Peer {
   readonly #pending = new Map<number, Pending>();
   #number = 0;
 
-  static start(env: NodeJS.ProcessEnv = {}): Peer {
-    const child = spawn(process.execPath, [PEER_PROGRAM], {
+  /** @param by the command that runs it, in place of Node.js alone */
+  static start(
+    env: NodeJS.ProcessEnv = {},
+    by: readonly [string, ...string[]] = [process.execPath],
+  ): Peer {
+    const [command, ...args] = by;
+    const child = spawn(command, [...args, PEER_PROGRAM], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...process.env, ...env },
     });
@@ -104,6 +110,11 @@ export class Peer {
           ? undefined
           : (...args: unknown[]) => this.#call(index, method, args),
     });
+  }
+
+  /** Once it runs. */
+  async processNumber(): Promise<number> {
+    return (await this.#call(undefined, 'number', [])) as number;
   }
 
   /** Ends the process in its tracks, or as programs end. */

@@ -8,8 +8,10 @@ import t, { type Test } from 'tap';
 import type { ConnectOptions, PathExplanation } from 'viaduct/verbs';
 
 import { isChosen, routesElsewhere } from './elsewhere.js';
+import { lackingNamespaces, startNeighbours } from './namespaces.js';
 import { Peer } from './peer.js';
-import { type Ends, type Facts, factsOf, LocalSide, type Side, type SideOptions } from './side.js';
+import { type Facts, factsOf } from './facts.js';
+import { type Ends, LocalSide, type Side, type SideOptions } from './side.js';
 
 export interface Route {
   readonly name: string;
@@ -19,6 +21,14 @@ export interface Route {
   readonly shareable: { readonly a: boolean; readonly b: boolean };
   /** Where each side is; undefined: in this process. */
   readonly at: { readonly a: Peer | undefined; readonly b: Peer | undefined };
+  /** What does not work over it, each with the reason. */
+  readonly lacks?: Readonly<Partial<Record<Feature, string>>>;
+  /** Why it can't be opened here. */
+  readonly skip?: string | false;
+  /** When it can be used. */
+  readonly ready?: Promise<void>;
+  /** Those of Facts that differ. */
+  readonly gidIndex?: number;
 }
 
 /** Of side a. */
@@ -35,6 +45,27 @@ const SOFTWARE_ROUTES: readonly (readonly [string, Route['path'], boolean, boole
   ['direct', 'direct', true, true],
   ['remapped', 'direct', true, false],
 ];
+
+const OVER_PACKETS: NonNullable<Route['lacks']> = {
+  multicast: 'datagrams to groups do not leave the host',
+};
+
+/** To what is another host to the software HCA. */
+function packetRoute(peers: Peer[]): Route {
+  const route: Route = {
+    name: 'packets',
+    path: 'packets',
+    shareable: { a: false, b: false },
+    at: { a: undefined, b: undefined },
+    lacks: OVER_PACKETS,
+  };
+  const skip = lackingNamespaces();
+  if (skip !== false) return { ...route, skip };
+  const { a, b, joined } = startNeighbours();
+  peers.push(a, b);
+  // After the two GIDs that mean the host itself.
+  return { ...route, at: { a, b }, ready: joined, gidIndex: 2 };
+}
 
 /**
  * The routes of this device. Those to other processes start one each, or share one; all are ended with the file.
@@ -65,6 +96,7 @@ function openRoutes(): Route[] {
         at: { a: undefined, b: name === 'remapped' ? remapped : peer },
       });
     }
+    routes.push(packetRoute(peers));
   } else {
     routes.push({ ...here, name: 'two processes', at: { a: undefined, b: peer } });
   }
@@ -107,6 +139,7 @@ async function checkExplained(t: Test, route: Route, { a, b }: Pair): Promise<vo
 
 /** Two connected sides with nothing posted, closed with the test. */
 export async function openPair(t: Test, route: Route, options: PairOptions = {}): Promise<Pair> {
+  await route.ready;
   const { a: onA, b: onB, connect: how, ...both } = options;
   const sizeBytes = Math.max(
     both.sizeBytes ?? 8192,
@@ -130,10 +163,17 @@ export async function checkPath(t: Test, route: Route, { a, b }: Pair): Promise<
   for (const side of [a, b]) {
     const explained = await side.explain();
     if (explained === undefined) continue;
-    const { directOperations, copiedOperations } = explained;
-    t.equal(
-      route.path === 'copy' ? directOperations : copiedOperations,
-      0n,
+    const { directOperations, copiedOperations, packetOperations } = explained;
+    const took = {
+      direct: directOperations > 0n,
+      copy: copiedOperations > 0n,
+      packets: packetOperations > 0n,
+    };
+    const mine = route.path === 'copy' || route.path === 'packets' ? route.path : 'direct';
+    const others = { ...took, [mine]: false };
+    t.same(
+      others,
+      { direct: false, copy: false, packets: false },
       `no request left the path '${route.path}'`,
     );
   }
@@ -195,7 +235,8 @@ export function overRoutes(
   ]);
   routes ??= openRoutes();
   for (const route of routes) {
-    t.test(`${name} (${route.name})`, { skip }, async (t) => {
+    const lacks = needs.map((each) => route.lacks?.[each]).find((each) => each !== undefined);
+    t.test(`${name} (${route.name})`, { skip: skip || route.skip || lacks || false }, async (t) => {
       const pair = await openPair(t, route, pairOptions);
       await run(t, pair, route);
       await checkPath(t, route, pair);

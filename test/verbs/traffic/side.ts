@@ -12,13 +12,11 @@ import {
   type CompletionQueue,
   type ConnectOptions,
   type Device,
-  type DeviceAttributes,
   type Endpoint,
   type MemoryRegion,
   type MemoryWindow,
   openDevice,
   type PathExplanation,
-  type PortAttributes,
   type ProtectionDomain,
   type QueuePair,
   type QueuePairAttributes,
@@ -33,32 +31,13 @@ import {
 } from 'viaduct/verbs';
 
 import { deviceName } from '../pair.js';
+import { type Family, gidIndexOf } from './facts.js';
+import { pattern } from './pattern.js';
 
 /** How long anything may take before the test fails. */
 export const WAIT_MS = 20_000;
 
 export const GRH_BYTES = 40;
-
-/** What a process knows of the device under test. */
-export interface Facts {
-  readonly device: string;
-  readonly provider: string;
-  readonly attributes: DeviceAttributes;
-  readonly port: PortAttributes;
-  /** From which endpoints send, unless told otherwise. */
-  readonly gidIndex: number;
-}
-
-export function factsOf(): Facts {
-  using device = openDevice(deviceName);
-  return {
-    device: deviceName,
-    provider: device.provider,
-    attributes: device.query(),
-    port: device.queryPort(1),
-    gidIndex: device.preferredGid(1),
-  };
-}
 
 /** `XRC` is both of its halves: a sender, and a target with its shared receive queue. */
 export type Service = 'RC' | 'UC' | 'UD' | 'XRC';
@@ -82,7 +61,7 @@ export interface SideOptions {
   readonly extended?: boolean;
   readonly completions?: number;
   /** The address that it sends from, on Ethernet; by default the one that the library prefers. */
-  readonly from?: 'IPv4' | 'IPv6';
+  readonly from?: Family;
 }
 
 /** A region, as work requests of either side name it. */
@@ -161,30 +140,6 @@ function plain(completion: WorkCompletion): Completion {
     ...{ id, status, opcode, byteLen, qpNum, srcQp },
     ...{ immediate, invalidatedRkey, hasGrh, timestamp, problem },
   };
-}
-
-/** The place of an IPv4 address, or of an IPv6 one that is not of one link alone, in the port's table. */
-function gidIndexOf(device: Device, from: SideOptions['from']): number {
-  if (from === undefined) return device.preferredGid(1);
-  const wanted = from === 'IPv4' ? /^(0000:){5}ffff:/ : /^(?!fe80:|(0000:){5}ffff:)/;
-  const found = device
-    .gidTable()
-    .find(
-      ({ portNum, gidType, gid }) => portNum === 1 && gidType === 'RoCE v2' && wanted.test(gid),
-    );
-  if (found === undefined) throw new Error(`${device.name} has no address of ${from}`);
-  return found.gidIndex;
-}
-
-/** Bytes that look random and are the same wherever they are made. */
-function pattern(length: number, seed: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  // A linear congruential generator, of which the upper bits are used.
-  for (let i = 0, state = seed | 0; i < length; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    bytes[i] = state >>> 24;
-  }
-  return bytes;
 }
 
 const listOf = <T>(one: T | readonly T[]): readonly T[] =>
