@@ -328,6 +328,26 @@ TEST_F(Engines, XrcNamesTheSharedReceiveQueueInEachRequest) {
   EXPECT_EQ(statuses(), (std::vector{IBV_WC_SUCCESS, IBV_WC_REM_INV_REQ_ERR}));
 }
 
+TEST_F(Engines, DoNotCountAnswersToDuplicatesAgainstWhatWasAgreed) {
+  connection.receiving.max_dest_rd_atomic = 1;
+  connection.sending.max_rd_atomic = 1;
+  join();
+  const auto compare = [](SendWqe& wqe) { wqe.compare_add = 1; };
+  post(IBV_WR_ATOMIC_FETCH_AND_ADD, 8, local, compare);
+  post(IBV_WR_ATOMIC_FETCH_AND_ADD, 8, local, compare);
+  const auto first = take(a);
+  ASSERT_EQ(first.size(), 1U);
+  give(b, first[0]);
+  for (const auto& answer : take(b)) give(a, answer);
+  const auto second = take(a);
+  ASSERT_EQ(second.size(), 1U);
+  // A late copy of the first request; its answer waits when the second request comes.
+  give(b, first[0]);
+  give(b, second[0]);
+  exchange();
+  EXPECT_EQ(statuses(), std::vector(2, IBV_WC_SUCCESS));
+}
+
 TEST_F(Engines, AreGoneWhenDestroyed) {
   join();
   post(IBV_WR_RDMA_WRITE, 8);

@@ -91,6 +91,7 @@ struct Response {
   uint32_t bytes_left;
   uint64_t address;
   uint64_t original;  // atomic
+  bool again = false;  // to a duplicate
 };
 
 // The result of an atomic operation, for duplicates of its request (9.7.5.1).

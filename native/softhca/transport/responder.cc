@@ -66,12 +66,12 @@ class ReliableResponder {
     const bool known = packets <= psn_after(responder_.expected, packet_.bth.psn);
     if (!known || !permitted(IBV_ACCESS_REMOTE_READ, reth.rkey, reth.address, reth.bytes))
       return counters_.add(Counter::dropped_replay);
-    answer_read(qp_, packet_.bth.psn, reth);
+    answer_read(qp_, packet_.bth.psn, reth, true);
   }
 
   void duplicate_atomic() {
     for (const Replay& replay : responder_.replays) {
-      if (replay.valid && replay.psn == packet_.bth.psn) return answer_atomic(qp_, replay);
+      if (replay.valid && replay.psn == packet_.bth.psn) return answer_atomic(qp_, replay, true);
     }
     counters_.add(Counter::dropped_replay);
   }
@@ -188,7 +188,7 @@ class ReliableResponder {
     if (!permitted(IBV_ACCESS_REMOTE_READ, reth.rkey, reth.address, reth.bytes))
       return refuse_access();
     responder_.msn = psn_add(responder_.msn, 1);
-    answer_read(qp_, packet_.bth.psn, reth);
+    answer_read(qp_, packet_.bth.psn, reth, false);
     responder_.expected =
         psn_add(responder_.expected, uint32_t(packet_count(reth.bytes, qp_.mtu())));
   }
@@ -209,7 +209,7 @@ class ReliableResponder {
     Replay& replay = responder_.replays[responder_.next_replay];
     replay = {packet_.bth.psn, responder_.msn, *original, true};
     responder_.next_replay = (responder_.next_replay + 1) % responder_.replays.size();
-    answer_atomic(qp_, replay);
+    answer_atomic(qp_, replay, false);
     responder_.expected = psn_add(responder_.expected, 1);
   }
 

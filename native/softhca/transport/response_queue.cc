@@ -61,13 +61,15 @@ bool has_room_for_answer(const QueuePair& qp) {
   const Responder& responder = qp.responder;
   const auto answers =
       std::count_if(responder.responses.begin(), responder.responses.end(),
-                    [](const Response& response) { return response.type != Response::ack; });
+                    [](const Response& response) {
+                      return response.type != Response::ack && !response.again;
+                    });
   return answers < responder.attributes.max_dest_rd_atomic;
 }
 
-void answer_read(QueuePair& qp, uint32_t psn, const wire::Reth& request) {
+void answer_read(QueuePair& qp, uint32_t psn, const wire::Reth& request, bool again) {
   const Response response{Response::read, syndrome_ack,  false,           psn, qp.responder.msn,
-                          request.rkey,   request.bytes, request.address, 0};
+                          request.rkey,   request.bytes, request.address, 0,   again};
   const uint32_t packets = uint32_t(packet_count(request.bytes, qp.mtu()));
   for (Response& waiting : qp.responder.responses) {
     // The rest of the same READ: what is left of both ends with the same number.
@@ -81,12 +83,13 @@ void answer_read(QueuePair& qp, uint32_t psn, const wire::Reth& request) {
   insert(qp, response);
 }
 
-void answer_atomic(QueuePair& qp, const Replay& result) {
+void answer_atomic(QueuePair& qp, const Replay& result, bool again) {
   for (const Response& waiting : qp.responder.responses) {
     if (waiting.type == Response::atomic && waiting.psn == result.psn) return;
   }
   insert(qp,
-         {Response::atomic, syndrome_ack, false, result.psn, result.msn, 0, 0, 0, result.original});
+         {Response::atomic, syndrome_ack, false, result.psn, result.msn, 0, 0, 0, result.original,
+          again});
 }
 
 Step send_response(QueuePair& qp, Device& device, Outbox& outbox, Counters& counters) {

@@ -15,10 +15,11 @@ void acknowledge_until(QueuePair& qp, uint32_t psn);
 // Of the expected sequence number.
 void acknowledge_with(QueuePair& qp, wire::AckKind kind, uint8_t value);
 
-// Whether a READ or atomic more is within what was agreed.
+// Whether a READ or atomic more is within what was agreed. Answers to duplicates don't count: their
+// requester may have had the first one, and gone on.
 bool has_room_for_answer(const QueuePair& qp);
 // A READ that is being answered already starts anew from there.
-void answer_read(QueuePair& qp, uint32_t psn, const wire::Reth& request);
-void answer_atomic(QueuePair& qp, const Replay& result);
+void answer_read(QueuePair& qp, uint32_t psn, const wire::Reth& request, bool again);
+void answer_atomic(QueuePair& qp, const Replay& result, bool again);
 
 }  // namespace softhca::transport

@@ -440,6 +440,12 @@ export class LocalSide {
     return this.#device.provider === 'softhca' && !this.#qp.closed ? this.#qp.explain() : undefined;
   }
 
+  /** What became of the packets of its process. */
+  async packetCounters(): Promise<Readonly<Record<string, bigint>>> {
+    const mine = this.#device.packetCounters().find(({ pid }) => pid === process.pid);
+    return mine?.counters ?? {};
+  }
+
   /**
    * Posts the requests, of which the last is signaled, again and again, and each receive that completed, until
    * something fails. Returns the first failure, and how many rounds went well.
