@@ -9,7 +9,7 @@ export const RXE_DEVICE = 'rxe0';
 /** Emulated and on a loaded host, everything takes long; only what hangs is ended. */
 const LIMIT_MS = 100_000;
 const SILENCE_MS = 120_000;
-const MEMORY_BYTES = 384 * 2 ** 20;
+const MEMORY_BYTES = 768 * 2 ** 20;
 /** The largest path MTU of RoCE is 4096, and its headers come on top. */
 const MTU_BYTES = 4500;
 

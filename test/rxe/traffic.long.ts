@@ -2,9 +2,7 @@
 import t from 'tap';
 
 import { takeRoutes } from '../verbs/traffic/elsewhere.js';
-import { bootGuests, startPeer, withoutRxe } from './guests.js';
-
-const SUITE = ['datagrams', 'events', 'failures', 'opcodes', 'queues', 'sizes', 'windows'];
+import { bootGuests, startPeer, TRAFFIC_SUITE, withoutRxe } from './guests.js';
 
 if (withoutRxe !== false) {
   t.test('the traffic suite over Soft-RoCE', { skip: withoutRxe }, async () => {});
@@ -16,5 +14,5 @@ if (withoutRxe !== false) {
     { name: 'two processes', at: { a: one, b: startPeer(t, here) } },
     { name: 'two machines', at: { a: one, b: startPeer(t, there) } },
   ]);
-  for (const name of SUITE) await import(`../verbs/traffic/${name}.test.js`);
+  for (const name of TRAFFIC_SUITE) await import(`../verbs/traffic/${name}.test.js`);
 }

@@ -90,7 +90,7 @@ struct Response {
   uint32_t rkey;
   uint32_t bytes_left;
   uint64_t address;
-  uint64_t original;  // atomic
+  uint64_t original;   // atomic
   bool again = false;  // to a duplicate
 };
 

@@ -59,11 +59,9 @@ void acknowledge_with(QueuePair& qp, wire::AckKind kind, uint8_t value) {
 
 bool has_room_for_answer(const QueuePair& qp) {
   const Responder& responder = qp.responder;
-  const auto answers =
-      std::count_if(responder.responses.begin(), responder.responses.end(),
-                    [](const Response& response) {
-                      return response.type != Response::ack && !response.again;
-                    });
+  const auto answers = std::count_if(
+      responder.responses.begin(), responder.responses.end(),
+      [](const Response& response) { return response.type != Response::ack && !response.again; });
   return answers < responder.attributes.max_dest_rd_atomic;
 }
 
@@ -87,9 +85,8 @@ void answer_atomic(QueuePair& qp, const Replay& result, bool again) {
   for (const Response& waiting : qp.responder.responses) {
     if (waiting.type == Response::atomic && waiting.psn == result.psn) return;
   }
-  insert(qp,
-         {Response::atomic, syndrome_ack, false, result.psn, result.msn, 0, 0, 0, result.original,
-          again});
+  insert(qp, {Response::atomic, syndrome_ack, false, result.psn, result.msn, 0, 0, 0,
+              result.original, again});
 }
 
 Step send_response(QueuePair& qp, Device& device, Outbox& outbox, Counters& counters) {

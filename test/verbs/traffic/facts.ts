@@ -32,9 +32,8 @@ export function gidIndexOf(device: Device, from: Family | undefined): number {
   const wanted = from === 'IPv4' ? /^(0000:){5}ffff:/ : /^(?!fe80:|(0000:){5}ffff:)/;
   const found = device
     .gidTable()
-    .find(
-      ({ portNum, gidType, gid }) => portNum === 1 && gidType === 'RoCE v2' && wanted.test(gid),
-    );
+    .filter(({ portNum, gidType }) => portNum === 1 && gidType === 'RoCE v2')
+    .find(({ ndevIfindex, gid }) => ndevIfindex !== 0 && wanted.test(gid));
   if (found === undefined) throw new Error(`${device.name} has no address of ${from}`);
   return found.gidIndex;
 }

@@ -31,9 +31,30 @@ export interface Route {
   readonly gidIndex?: number;
 }
 
-/** Of side a. */
-export const facts: Facts = (await routesElsewhere()[0]?.at.a.facts()) ?? factsOf();
-export const isSoftwareHca = facts.provider === 'softhca';
+/** Those of all sides that are elsewhere. */
+const factsElsewhere = new Map<Peer, Facts>();
+for (const peer of new Set(routesElsewhere().flatMap(({ at }) => [at.a, at.b]))) {
+  factsElsewhere.set(peer, await peer.facts());
+}
+
+const everyFacts = factsElsewhere.size === 0 ? [factsOf()] : [...factsElsewhere.values()];
+const every = (has: (each: Facts) => boolean): boolean => everyFacts.every(has);
+
+/** Of the first side; its largest MTU is what all have. */
+export const facts: Facts = everyFacts.reduce((first, { port: { activeMtu } }) => ({
+  ...first,
+  port: {
+    ...first.port,
+    activeMtu: activeMtu < first.port.activeMtu ? activeMtu : first.port.activeMtu,
+  },
+}));
+export const isSoftwareHca = every(({ provider }) => provider === 'softhca');
+
+/** Whether the device of a side is the kernel's rdma_rxe, which leaves some of the specification out. */
+export function isSoftRoce(peer: Peer | undefined): boolean {
+  const { provider, device } = (peer && factsElsewhere.get(peer)) ?? facts;
+  return provider === 'system' && device.startsWith('rxe');
+}
 
 // Small memory shares its pages with what other threads of Node write, which remapping must not touch; the allocator
 // gives such large pieces pages of their own.
@@ -74,7 +95,7 @@ function openRoutes(): Route[] {
   const notShareable = { a: false, b: false };
   const elsewhere = routesElsewhere();
   if (elsewhere.length > 0) {
-    return elsewhere.map((route) => ({ ...route, path: undefined, shareable: notShareable }));
+    return elsewhere.map((route) => ({ path: undefined, ...route, shareable: notShareable }));
   }
   const here: Route = {
     name: 'one process',
@@ -133,6 +154,8 @@ async function checkExplained(t: Test, route: Route, { a, b }: Pair): Promise<vo
   if (route.path === undefined) return;
   for (const side of [a, b]) {
     const explained = await side.explain();
+    // The other is one of the system.
+    if (explained === undefined && routesElsewhere().length > 0) continue;
     t.equal(explained?.path, route.path, explained?.reason ?? 'it explains its path');
   }
 }
@@ -179,43 +202,47 @@ export async function checkPath(t: Test, route: Route, { a, b }: Pair): Promise<
   }
 }
 
-/** The kernel's rdma_rxe, which leaves some of the specification out. */
-export const isSoftRoce = facts.provider === 'system' && facts.device.startsWith('rxe');
+const hasSoftRoce =
+  factsElsewhere.size === 0
+    ? isSoftRoce(undefined)
+    : [...factsElsewhere.keys()].some((peer) => isSoftRoce(peer));
 
-/** What a test needs of the device, each with whether it is there. */
+const everyCan = (capability: Facts['attributes']['capabilities'][number]): boolean =>
+  every(({ attributes }) => attributes.capabilities.includes(capability));
+
+/** What a test needs of the device, or of both, each with whether it is there. */
 export const FEATURES = {
-  xrc: facts.attributes.capabilities.includes('xrc'),
-  windows: facts.attributes.capabilities.includes('mem-window') && facts.attributes.maxMw > 0,
-  'type 2 windows':
-    facts.attributes.capabilities.includes('mem-window-type-2a') ||
-    facts.attributes.capabilities.includes('mem-window-type-2b'),
-  'memory management extensions': facts.attributes.capabilities.includes('mem-mgt-extensions'),
-  atomics: facts.attributes.atomicCap !== 'none',
-  'shared receive queues': facts.attributes.maxSrq > 0,
-  multicast: facts.attributes.maxMcastGrp > 0,
-  timestamps: facts.attributes.completionTimestampMask !== 0n,
+  xrc: everyCan('xrc'),
+  windows: everyCan('mem-window') && every(({ attributes }) => attributes.maxMw > 0),
+  'type 2 windows': everyCan('mem-window-type-2a') || everyCan('mem-window-type-2b'),
+  'memory management extensions': everyCan('mem-mgt-extensions'),
+  atomics: every(({ attributes }) => attributes.atomicCap !== 'none'),
+  'shared receive queues': every(({ attributes }) => attributes.maxSrq > 0),
+  multicast: every(({ attributes }) => attributes.maxMcastGrp > 0),
+  timestamps: every(({ attributes }) => attributes.completionTimestampMask !== 0n),
   // No capability tells of these.
-  'check of the bounds of windows': !isSoftRoce,
-  'multicast to its own port': !isSoftRoce,
-  'events of bad requests': !isSoftRoce,
-  'event of the last receive': !isSoftRoce,
-  'atomics that are not aligned': !isSoftRoce,
-  'UC that drops what does not fit': !isSoftRoce,
+  'check of the bounds of windows': !hasSoftRoce,
+  'multicast to its own port': !hasSoftRoce,
+  'events of bad requests': !hasSoftRoce,
+  'event of the last receive': !hasSoftRoce,
+  'atomics that are not aligned': !hasSoftRoce,
+  'UC that drops what does not fit': !hasSoftRoce,
   // Its library adds the first length of a list as often as there are entries (rdma-core before 2026).
-  'several pieces by ibv_wr_*': !isSoftRoce,
-  'event of the first message': !isSoftRoce,
-  'flush of receives posted in the error state': !isSoftRoce,
-  'send queue that only polling frees': !isSoftRoce,
-  'local-invalidate by ibv_post_send': !isSoftRoce,
-  'answer to who invalidates a garbage key': !isSoftRoce,
-  'invalidated keys in completions': !isSoftRoce,
+  'several pieces by ibv_wr_*': !hasSoftRoce,
+  'event of the first message': !hasSoftRoce,
+  'flush of receives posted in the error state': !hasSoftRoce,
+  'send queue that only polling frees': !hasSoftRoce,
+  'local-invalidate by ibv_post_send': !hasSoftRoce,
+  'answer to who invalidates a garbage key': !hasSoftRoce,
+  'invalidated keys in completions': !hasSoftRoce,
 } as const;
 
 export type Feature = keyof typeof FEATURES;
 
 export function lacking(needs: readonly Feature[]): string | false {
   const missing = needs.filter((each) => !FEATURES[each]);
-  return missing.length > 0 && `${facts.device} has no ${missing.join(', ')}`;
+  const devices = [...new Set(everyFacts.map(({ device }) => device))].join(' and ');
+  return missing.length > 0 && `${devices} has no ${missing.join(', ')}`;
 }
 
 let routes: Route[] | undefined;
