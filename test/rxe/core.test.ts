@@ -8,6 +8,7 @@ import { inGuest, RXE_DEVICE } from '../../bench/rxe/guests.js';
 import { packageRoot } from '../../lib/addon/index.js';
 import { takeRoutes } from '../verbs/traffic/elsewhere.js';
 import { bootGuests, startPeer, withoutRxe } from './guests.js';
+import { guestPlace } from './place.js';
 import { testMeasuring, testPingpong } from './programs.js';
 
 t.setTimeout(120_000);
@@ -15,8 +16,7 @@ t.setTimeout(120_000);
 if (withoutRxe !== false) {
   t.test('verbs on Soft-RoCE', { skip: withoutRxe }, async () => {});
 } else {
-  const guests = await bootGuests(t);
-  const [here, there] = guests;
+  const [here, there] = await bootGuests(t);
 
   t.test("`viaduct devices` lists the kernel's device before the software HCA", async (t) => {
     const command = `${process.execPath} ${packageRoot}/dist/lib/command/main.js devices`;
@@ -38,6 +38,6 @@ if (withoutRxe !== false) {
   await import('../verbs/traffic/opcodes.test.js');
   await import('../verbs/traffic/sizes.test.js');
 
-  testPingpong(t, guests, 'ibv_rc_pingpong -c -n 20');
-  testMeasuring(t, guests, 'ib_write_lat -n 50');
+  testPingpong(t, 'ibv_rc_pingpong -c -n 20', guestPlace(there), guestPlace(here));
+  testMeasuring(t, 'ib_write_lat -n 50', guestPlace(there), guestPlace(here));
 }

@@ -1,23 +1,14 @@
-/** Programs of the verbs API in guests: to a bounded end, alone or as server and client on two machines. */
+/** Programs in guests, to a bounded end. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Test } from 'tap';
 
-import { type Guest, inGuest, RXE_DEVICE } from '../../bench/rxe/guests.js';
+import { type Guest, inGuest } from '../../bench/rxe/guests.js';
 import type { GuestProcess } from '../../lib/vm/index.js';
-import {
-  type Ended,
-  listensOn,
-  type Outputs,
-  type Program,
-  runServed,
-} from '../programs/running.js';
+import { type Ended, listensOn, type Program } from '../programs/running.js';
 
 /** Many times what a program takes on an emulated machine of a loaded host: only one that hangs is ended. */
 const LIMIT_MS = 100_000;
-/** Ports are taken in turn: what a server leaves in TIME_WAIT is in nobody's way. */
-let port = 18_500;
-
 export class GuestProgram implements Program {
   readonly ended: Promise<Ended>;
   readonly #guest: Guest;
@@ -58,29 +49,4 @@ export class GuestProgram implements Program {
       await sleep(50);
     }
   }
-}
-
-/** A line of options for the device and a GID of IPv4, which programs of one family name alike. */
-function deviceOptions(program: string): string[] {
-  const gid = program.startsWith('ibv_') ? '-g' : '-x';
-  // -F: whatever the frequencies of the processors.
-  return ['-d', RXE_DEVICE, gid, '1', ...(gid === '-x' ? ['-F'] : [])];
-}
-
-/** Runs a line of program and options with its server on one guest and its client on another. */
-export async function runBetween(
-  t: Test,
-  server: Guest,
-  client: Guest,
-  line: string,
-): Promise<Outputs | undefined> {
-  port += 1;
-  const words = line.split(' ');
-  const all = [...words, ...deviceOptions(words[0] ?? ''), '-p', String(port)];
-  return runServed(
-    t,
-    port,
-    () => new GuestProgram(t, server, all),
-    () => new GuestProgram(t, client, [...all, server.address]),
-  );
 }

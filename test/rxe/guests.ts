@@ -24,16 +24,6 @@ export const withoutRxe =
   findProvider() ||
   (findInPath('rdma') === undefined && 'rdma is not in PATH; apt-get install iproute2');
 
-/** The same for a network that this host is joined to. */
-export const withoutTap = ((): string | false => {
-  try {
-    VirtualLink.create(1, { hostAddress: '10.86.0.254/24' }).close();
-    return false;
-  } catch (error) {
-    return (error as Error).message;
-  }
-})();
-
 /** The files of test/verbs/traffic that run over routes elsewhere. */
 export const TRAFFIC_SUITE = [
   ...['datagrams', 'events', 'failures', 'opcodes', 'queues', 'sizes', 'windows'],
