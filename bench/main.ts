@@ -13,6 +13,7 @@ import type { Options } from './options.js';
 import { findPeers } from './peers/peer.js';
 import { runRegcacheBenchmark } from './regcache/main.js';
 import { renderReport } from './report/report.js';
+import { runRxeBenchmark } from './rxe/main.js';
 import { summarise } from './statistics.js';
 import { formatAims, formatTable } from './table.js';
 import { runVerbsBenchmark } from './verbs/main.js';
@@ -24,6 +25,7 @@ const others: Readonly<
   Record<string, (args: readonly string[], signal: AbortSignal) => Promise<void>>
 > = {
   regcache: runRegcacheBenchmark,
+  rxe: runRxeBenchmark,
   verbs: runVerbsBenchmark,
   vm: runVmBenchmark,
   wire: runWireBenchmark,

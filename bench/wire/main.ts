@@ -136,9 +136,13 @@ interface ListedDevice {
 async function gidIndexOf(hosts: TwoHosts): Promise<number> {
   const command = `${packageRoot}/dist/lib/command/main.js`;
   const [program = '', ...rest] = [...hosts.prefixes[0], process.execPath, command] as string[];
-  const { stdout } = await execute(program, [...rest, 'devices', '--provider', 'softhca', '--json'], {
-    env: { ...process.env, VIADUCT_LINK_LAYER: 'ethernet' },
-  });
+  const { stdout } = await execute(
+    program,
+    [...rest, 'devices', '--provider', 'softhca', '--json'],
+    {
+      env: { ...process.env, VIADUCT_LINK_LAYER: 'ethernet' },
+    },
+  );
   const devices = JSON.parse(stdout) as ListedDevice[];
   const gids = devices.flatMap(({ ports }) => ports.flatMap((port) => port.gids));
   const found = gids.find(({ gid }) => gid.startsWith('0000:0000:0000:0000:0000:ffff:'));

@@ -1,5 +1,7 @@
 #include "softhca/transport/completer.h"
 
+#include <algorithm>
+
 #include "softhca/transport/requester.h"
 #include "softhca/transport/rnr_timer.h"
 
@@ -33,6 +35,7 @@ class Completer {
   // Something was answered: timer and counts of retries start anew (9.7.6.1.3).
   void progress() {
     requester_.recovering = false;
+    requester_.window = std::min(2 * requester_.window, requester_.attributes.window_packets);
     requester_.retries_left = requester_.attributes.retry_cnt;
     requester_.rnr_retries_left = requester_.attributes.rnr_retry;
     const bool waits = requester_.unanswered != requester_.limit;

@@ -106,6 +106,7 @@ bool Engine::to_rts(uint32_t number, const SendAttributes& attributes) {
     return false;
   Requester& requester = qp->requester;
   requester.attributes = attributes;
+  requester.window = attributes.window_packets;
   requester.next_psn = requester.unanswered = requester.limit = attributes.sq_psn & wire::psn_mask;
   requester.retries_left = attributes.retry_cnt;
   requester.rnr_retries_left = attributes.rnr_retry;

@@ -238,6 +238,7 @@ bool expire(QueuePair& qp, Device& device, Counters& counters, uint64_t now) {
   }
   --requester.retries_left;
   requester.recovering = false;
+  requester.window = 1;
   go_back(requester);
   return true;
 }
@@ -258,9 +259,10 @@ Step send_request(QueuePair& qp, Device& device, Outbox& outbox, Counters& count
   const uint32_t psn = psn_add(sent.first_psn, packet_number);
   const bool answered = is_read_or_atomic(sent.kind);
   const bool last = answered || packet_number + 1 == sent.packets;
-  if (qp.reliable() && !answered &&
-      psn_after(psn, requester.unanswered) >= requester.attributes.window_packets)
-    return Step::idle;
+  // Those that are answered each have a limit of their own, which says little of the network.
+  const bool limited = !answered || requester.window < requester.attributes.window_packets;
+  const uint32_t ahead = psn_after(psn, requester.unanswered);
+  if (qp.reliable() && limited && ahead >= requester.window) return Step::idle;
 
   // A READ that was answered in part is asked for the rest (rxe does the same).
   const uint64_t offset = uint64_t(packet_number) * qp.mtu();
@@ -272,8 +274,7 @@ Step send_request(QueuePair& qp, Device& device, Outbox& outbox, Counters& count
   packet.bth.solicited = wqe.solicited && last;  // 9.2
   const bool datagram = qp.service == wire::Service::ud;
   if (datagram) packet.bth.dest_qp = wqe.remote_qp;
-  const bool window_ends =
-      psn_after(psn, requester.unanswered) + 1 >= requester.attributes.window_packets;
+  const bool window_ends = ahead + 1 >= requester.window;
   packet.bth.ack_request =
       qp.reliable() &&
       (last || window_ends || requester.since_ack_request + 1 >= packets_between_ack_requests);

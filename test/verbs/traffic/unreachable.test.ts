@@ -22,7 +22,7 @@ async function openNeighbours(t: Test): Promise<{ neighbours: Neighbours; pair: 
   t.teardown(() => Promise.all([a.close(), b.close()]));
   const route: Route = {
     ...{ name: 'packets', path: 'packets', shareable: { a: false, b: false } },
-    ...{ near: a, peer: b, ready: joined },
+    ...{ at: { a, b }, ready: joined },
   };
   return { neighbours, pair: await openPair(t, route) };
 }
@@ -95,7 +95,7 @@ t.test('port 4791 that another program has is named', { skip }, async (t) => {
   await once(createInterface(other.stdout), 'line');
   const route: Route = {
     ...{ name: 'packets', path: 'packets', shareable: { a: false, b: false } },
-    ...{ near: a, peer: b },
+    at: { a, b },
   };
   await t.rejects(openPair(t, route), {
     code: 'ERR_VERBS_MODIFY',

@@ -1,0 +1,36 @@
+/** The verbs benchmark runs in guests with Soft-RoCE, and has its figures. What they are is not tested, but shown. */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+import t from 'tap';
+
+import { packageRoot } from '../../lib/addon/index.js';
+import { withoutRxe } from './guests.js';
+
+interface Report {
+  readonly subjects: readonly {
+    readonly what: string;
+    readonly figures: readonly { readonly js: number; readonly c: number }[];
+  }[];
+}
+
+t.test('JavaScript and C are measured beside each other', { skip: withoutRxe }, async (test) => {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-rxe-'));
+  test.teardown(() => rmSync(folder, { recursive: true }));
+  const json = join(folder, 'figures.json');
+  const bench = join(packageRoot, 'dist', 'bench', 'main.js');
+  const args = [bench, 'rxe', '--rounds', '1', '--json', json];
+  const { stdout } = await promisify(execFile)(process.execPath, args);
+  for (const line of stdout.trim().split('\n')) t.comment(line);
+  const { subjects } = JSON.parse(readFileSync(json, 'utf8')) as Report;
+  test.equal(subjects.length, 5);
+  for (const { what, figures } of subjects) {
+    for (const { js, c } of figures) {
+      test.ok(js > 0 && Number.isFinite(js), `${what}: ${js} from JavaScript`);
+      test.ok(c > 0 && Number.isFinite(c), `${what}: ${c} from C`);
+    }
+  }
+});
