@@ -8,6 +8,7 @@ import { MpiError } from './errors.js';
 import { Group } from './group.js';
 import type { Incoming } from './incoming.js';
 import { LoopDriver } from './loop-driver.js';
+import type { UnexpectedMessage } from './matching.js';
 import type { Request, RequestOwner } from './request.js';
 import { PROBE, RECEIVE, SEND } from './request.js';
 import type { Waiter } from './waiter.js';
@@ -101,6 +102,11 @@ export class Engine implements RequestOwner {
     if (this.incoming.meet(request)) return;
     this.incoming.posted.post(request);
     if (this.#anyFailed) this.#failHopeless();
+  }
+
+  /** Begins the receive of a message that a matched probe has taken. */
+  receiveMatched(message: UnexpectedMessage, request: Request): void {
+    message.delivery.deliver(message, request);
   }
 
   /** Begins the probe that the request describes. */

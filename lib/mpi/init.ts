@@ -17,10 +17,12 @@ import type { Peer } from './channels/channel.js';
 import { SelfPeer } from './channels/self.js';
 import { unexpectedLimit } from './channels/unexpected-limit.js';
 import { Communicator } from './communicator.js';
-import { Engine, type FailureSource } from './engine.js';
+import { Engine, type EngineParts, type FailureSource } from './engine.js';
 import { MpiError } from './errors.js';
 import { Incoming } from './incoming.js';
 import { Scope } from './scope.js';
+import { Trace } from './trace.js';
+import { TracedEngine, TracedIncoming } from './tracing.js';
 import { Waiter } from './waiter.js';
 import type { WaitReport } from './waits.js';
 
@@ -70,8 +72,8 @@ let joined = false;
  * such as `mpiexec.hydra -n N node app.js` and `srun --mpi=pmi2 -n N node app.js`, it is one of N ranks, by `node app.js` a
  * world of one.
  *
- * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAUNCHER`, `ERR_MPI_LAYOUT`;
- *   ApertureError when the job's aperture is missing, foreign or taken.
+ * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_THREAD` when another thread of this process is this rank,
+ *   `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAUNCHER`, `ERR_MPI_LAYOUT`; ApertureError when the job's aperture is missing, foreign or taken.
  */
 export async function init(): Promise<Job> {
   if (joined) {
@@ -97,7 +99,8 @@ async function joinBy(launch: Launch): Promise<Job> {
   const { aperture, size, watchesPeers } = membership;
   const watch = watchesPeers ? new PeerWatch(aperture.participants, size) : undefined;
   try {
-    return makeJob(makeEngine(membership, watch), membership, watch);
+    const trace = traceOf(membership.rank);
+    return makeJob(makeEngine(membership, watch, trace), trace, membership, watch);
   } catch (error) {
     watch?.close();
     aperture.close();
@@ -106,7 +109,8 @@ async function joinBy(launch: Launch): Promise<Job> {
 }
 
 function joinAlone(): Job {
-  const incoming = new Incoming();
+  const trace = traceOf(0);
+  const incoming = trace === undefined ? new Incoming() : new TracedIncoming(0);
   const waiter = new Waiter(undefined, 0, {
     oversubscribed: true,
     allLocal: () => true,
@@ -114,7 +118,7 @@ function joinAlone(): Job {
   });
   const failureSource: FailureSource = { failures: 0, failed: () => [] };
   const unexpectedBytes = unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']);
-  const engine = new Engine({
+  const parts: EngineParts = {
     rank: 0,
     peers: [new SelfPeer(0, incoming, EAGER_BYTES, unexpectedBytes)],
     channels: [],
@@ -123,13 +127,17 @@ function joinAlone(): Job {
     failureSource,
     waitBoard: undefined,
     host: 0,
-  });
-  return makeJob(engine);
+  };
+  return makeJob(engineOf(parts, trace), trace);
 }
 
-function makeEngine(membership: Membership, watch: PeerWatch | undefined): Engine {
+function makeEngine(
+  membership: Membership,
+  watch: PeerWatch | undefined,
+  trace: Trace | undefined,
+): Engine {
   const { aperture, layout, rank, size, oversubscribed } = membership;
-  const incoming = new Incoming();
+  const incoming = trace === undefined ? new Incoming() : new TracedIncoming(rank);
   const { geometry } = layout;
   const window = {
     words: new Int32Array(aperture.memory),
@@ -186,7 +194,7 @@ function makeEngine(membership: Membership, watch: PeerWatch | undefined): Engin
       pollSet.activate(peer);
     };
   }
-  return new Engine({
+  const parts: EngineParts = {
     rank,
     peers,
     channels: remote.length === 0 ? [] : [pollSet],
@@ -195,7 +203,20 @@ function makeEngine(membership: Membership, watch: PeerWatch | undefined): Engin
     failureSource: failuresOf(membership, watch),
     waitBoard: new ApertureWaitBoard(window.words, window.bytes, layout, rank),
     host: Number.parseInt(aperture.identity.slice(0, 8), 16) | 0,
-  });
+  };
+  return engineOf(parts, trace);
+}
+
+function engineOf(parts: EngineParts, trace: Trace | undefined): Engine {
+  const { incoming } = parts;
+  return trace !== undefined && incoming instanceof TracedIncoming
+    ? new TracedEngine({ ...parts, incoming }, trace)
+    : new Engine(parts);
+}
+
+function traceOf(rank: number): Trace | undefined {
+  const file = process.env['VIADUCT_TRACE'];
+  return file === undefined || file === '' ? undefined : new Trace(file, rank);
 }
 
 /**
@@ -238,7 +259,12 @@ function failuresOf({ aperture, size }: Membership, watch: PeerWatch | undefined
   };
 }
 
-function makeJob(engine: Engine, membership?: Membership, watch?: PeerWatch): Job {
+function makeJob(
+  engine: Engine,
+  trace: Trace | undefined,
+  membership?: Membership,
+  watch?: PeerWatch,
+): Job {
   const aperture = membership?.aperture;
   const everybody = engine.group(Array.from({ length: engine.size }, (_, rank) => rank));
   const world = new Communicator(new Scope(engine, WORLD_CONTEXT, everybody, engine.rank, 'world'));
@@ -246,7 +272,9 @@ function makeJob(engine: Engine, membership?: Membership, watch?: PeerWatch): Jo
   const leave = async (): Promise<void> => {
     process.off('beforeExit', onBeforeExit);
     try {
+      trace?.close();
       await world.barrier();
+      if (engine.rank === 0) trace?.join(engine.size);
       aperture?.participants.finalize(engine.rank);
     } finally {
       watch?.close();

@@ -109,7 +109,7 @@ export class Message {
     request.context = message.context;
     request.peer = message.source;
     request.tag = message.tag;
-    message.delivery.deliver(message, request);
+    this.#scope.engine.receiveMatched(message, request);
     return request;
   }
 }

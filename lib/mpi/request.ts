@@ -104,6 +104,7 @@ export class Request implements PromiseLike<Status> {
   #error: Error | undefined = undefined;
   #promise: Promise<Status> | undefined = undefined;
   #listeners: (() => void)[] = [];
+  #observer: (() => void) | undefined = undefined;
 
   /** @internal */
   constructor(scope: RequestScope) {
@@ -268,6 +269,12 @@ export class Request implements PromiseLike<Status> {
     if (this.#listeners.length === 0) this.scope.owner.settled();
   }
 
+  /** @internal Calls back when the request is done; nobody waits for that. */
+  observe(observer: () => void): void {
+    this.#observer = observer;
+    this.#isAttended = true;
+  }
+
   /** @internal The memory's selection gets what arrives in the memory. */
   distribute(): void {
     this.#isAttended = true;
@@ -291,6 +298,7 @@ export class Request implements PromiseLike<Status> {
   reuse(): void {
     this.#done = false;
     this.#isAttended = false;
+    this.#observer = undefined;
     this.#error = undefined;
     this.#promise = undefined;
     this.source = -1;
@@ -352,6 +360,7 @@ export class Request implements PromiseLike<Status> {
   }
 
   #tell(): void {
+    this.#observer?.();
     if (this.#listeners.length === 0) return;
     const listeners = this.#listeners;
     this.#listeners = [];

@@ -49,13 +49,13 @@ export class SelfPeer implements Peer {
 
   send(request: Request): void {
     const { context, tag, memory } = request;
-    if (request.mode === SYNCHRONOUS) {
-      const receive = this.#incoming.match(context, this.#rank, tag);
-      if (receive !== undefined) {
-        this.#give(receive, tag, memory);
-        request.complete();
-        return;
-      }
+    const isGone =
+      request.mode === SYNCHRONOUS
+        ? this.#trySynchronous(context, tag, memory)
+        : this.trySend(context, tag, memory);
+    if (isGone) {
+      request.complete();
+      return;
     }
     this.#lastId = this.#lastId === 0x7fffffff ? 1 : this.#lastId + 1;
     const id = this.#lastId;
@@ -122,6 +122,12 @@ export class SelfPeer implements Peer {
 
   counters(): TrafficCounters {
     return this.#counts.read();
+  }
+
+  #trySynchronous(context: number, tag: number, memory: Memory): boolean {
+    const receive = this.#incoming.match(context, this.#rank, tag);
+    if (receive !== undefined) this.#give(receive, tag, memory);
+    return receive !== undefined;
   }
 
   #give(request: Request, tag: number, memory: Memory): void {
