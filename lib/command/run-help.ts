@@ -15,6 +15,9 @@ Options:
                      Linux, the default) or qemu, or a list that the machines take
                      in turn, in which host is no machine: --vm=uml,qemu,host
   --ranks-per-vm N   so many ranks in each machine, instead of one
+  --threads          run the ranks as threads of one process of Node.js, which
+                     start faster, share one fate, and are not bound; PROGRAM is
+                     node with a script
   --network          join the virtual machines by a network of their own;
                      VIADUCT_NETWORK_ADDRESSES lists the ranks' addresses
   --bind core|none   core (default): a processor for each rank if there are enough

@@ -11,6 +11,7 @@ const OPTIONS = {
   vm: { type: 'string' },
   'ranks-per-vm': { type: 'string' },
   network: { type: 'boolean' },
+  threads: { type: 'boolean' },
   bind: { type: 'string' },
   label: { type: 'boolean' },
   env: { type: 'string', multiple: true },
@@ -34,6 +35,8 @@ export interface RunOptions {
   readonly vm: readonly RankDriver[] | undefined;
   readonly ranksPerVm: number;
   readonly network: boolean;
+  /** Ranks are threads of one process. */
+  readonly threads: boolean;
 }
 
 function wrong(option: string, wanted: string, given: OptionValue): UsageError {
@@ -132,6 +135,10 @@ export function parseRunOptions(args: readonly string[]): RunOptions | 'help' {
   if (perVm !== undefined && vm === undefined) {
     throw new UsageError('--ranks-per-vm is for ranks in virtual machines: add --vm');
   }
+  const threads = values['threads'] === true;
+  if (threads && (vm !== undefined || values['network'] === true)) {
+    throw new UsageError('--threads runs all ranks in one process: leave out --vm and --network');
+  }
   const { bind = 'core' } = values;
   if (bind !== 'core' && bind !== 'none') throw wrong('--bind', 'core or none', bind);
   const times = parseTimes(values);
@@ -155,5 +162,6 @@ export function parseRunOptions(args: readonly string[]): RunOptions | 'help' {
     vm,
     ranksPerVm: perVm === undefined ? 1 : parseCount('--ranks-per-vm', perVm),
     network: values['network'] === true,
+    threads,
   };
 }

@@ -1,7 +1,7 @@
 /** `viaduct run`: starts a job, passes signals on to it, and ends with its status. */
 import { constants } from 'node:os';
 
-import { HostPlace, Job, type JobEvent, type Place } from '../job/index.js';
+import { HostPlace, Job, ThreadPlace, type JobEvent, type Place } from '../job/index.js';
 import { help } from './run-help.js';
 import { parseRunOptions, type RunOptions } from './run-options.js';
 
@@ -19,6 +19,7 @@ function report(event: JobEvent): void {
 
 async function placeFor(options: RunOptions): Promise<Place> {
   const { network, ranksPerVm } = options;
+  if (options.threads) return new ThreadPlace();
   if (options.vm === undefined) return new HostPlace({ network });
   const cluster = await import('../cluster/index.js');
   return new cluster.VmPlace({ driver: options.vm, size: options.job.size, network, ranksPerVm });

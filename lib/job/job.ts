@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { createJobAperture } from '../mpi/index.js';
+import { createJobAperture } from '../mpi/job-aperture.js';
 import { PmiServer } from '../pmi/index.js';
 import { HeartbeatWatch } from './heartbeat-watch.js';
 import { HostPlace } from './host-place.js';

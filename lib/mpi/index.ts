@@ -7,12 +7,10 @@
  * @module viaduct/mpi
  */
 export { apertureSizeBytes, formatAperture } from './channels/aperture/layout.js';
-export { parseCpuList } from './bootstrap/cpu-list.js';
 export { Communicator, type WaitOptions } from './communicator.js';
 export { ANY_SOURCE, ANY_TAG, TAG_UPPER_BOUND } from './constants.js';
 export { MpiError } from './errors.js';
 export { init, type Job } from './init.js';
-export { createJobAperture } from './job-aperture.js';
 export type { MessageBuffer } from './memory.js';
 export { Request } from './request.js';
 export { Status } from './status.js';
