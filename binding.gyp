@@ -28,6 +28,7 @@
         "native/addon/verbs/shared_receive_queues.cc",
         "native/aperture/doorbell.cc",
         "native/aperture/futex.cc",
+        "native/aperture/heartbeat.cc",
         "native/aperture/mapping.cc",
         "native/aperture/process_copy.cc",
         "native/aperture/shared_memory.cc",

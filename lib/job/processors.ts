@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
-import { parseCpuList } from '../mpi/index.js';
+import { parseCpuList } from '../mpi/bootstrap/cpu-list.js';
 
 function siblings(cpu: number): number[] {
   try {

@@ -16,7 +16,6 @@ export {
   type Shift,
 } from './cartesian.js';
 export { apertureSizeBytes, formatAperture } from './channels/aperture/layout.js';
-export { parseCpuList } from './bootstrap/cpu-list.js';
 export type { Explanation } from './channels/channel.js';
 export { Communicator, type IntercommOptions, type SplitOptions } from './communicator.js';
 export { ANY_SOURCE, ANY_TAG, PROC_NULL, TAG_UPPER_BOUND } from './constants.js';
@@ -31,7 +30,6 @@ export { MpiError } from './errors.js';
 export { type Comparison, Group } from './group.js';
 export { init, type Job } from './init.js';
 export { intercommCreate, intercommCreateSync, Intercommunicator } from './intercommunicator.js';
-export { createJobAperture } from './job-aperture.js';
 export { type MessageBuffer, Selection } from './memory.js';
 export { Message } from './message.js';
 export { PersistentRequest } from './persistent-request.js';

@@ -5,7 +5,6 @@ import { apertureSizeBytes, formatAperture } from './channels/aperture/layout.js
 /**
  * A new aperture with room for `size` ranks.
  *
- * @internal
  * @throws ApertureError when there is no memory for it.
  */
 export function createJobAperture(size: number): Aperture {

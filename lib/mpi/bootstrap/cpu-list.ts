@@ -2,8 +2,6 @@
 
 /**
  * `0-3,8` is 0, 1, 2, 3, 8.
- *
- * @internal
  */
 export function parseCpuList(list: string): number[] {
   const cpus: number[] = [];
