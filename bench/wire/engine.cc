@@ -134,19 +134,19 @@ struct End {
 
 struct Subject {
   const char* name;
-  ibv_wr_opcode opcode;
   uint64_t bytes;
+  ibv_wr_opcode opcode;
   uint32_t mtu;
 };
 constexpr Subject subjects[] = {
-    {"RDMA write", IBV_WR_RDMA_WRITE, 1 << 20, 4096},
-    {"RDMA write", IBV_WR_RDMA_WRITE, 1 << 20, 1024},
-    {"RDMA read", IBV_WR_RDMA_READ, 1 << 20, 4096},
-    {"RDMA read", IBV_WR_RDMA_READ, 1 << 20, 1024},
-    {"send", IBV_WR_SEND, 1 << 20, 1024},
-    {"send", IBV_WR_SEND, 8, 1024},
-    {"RDMA write", IBV_WR_RDMA_WRITE, 8, 1024},
-    {"RDMA read", IBV_WR_RDMA_READ, 8, 1024},
+    {"RDMA write", 1 << 20, IBV_WR_RDMA_WRITE, 4096},
+    {"RDMA write", 1 << 20, IBV_WR_RDMA_WRITE, 1024},
+    {"RDMA read", 1 << 20, IBV_WR_RDMA_READ, 4096},
+    {"RDMA read", 1 << 20, IBV_WR_RDMA_READ, 1024},
+    {"send", 1 << 20, IBV_WR_SEND, 1024},
+    {"send", 8, IBV_WR_SEND, 1024},
+    {"RDMA write", 8, IBV_WR_RDMA_WRITE, 1024},
+    {"RDMA read", 8, IBV_WR_RDMA_READ, 1024},
 };
 
 struct Sample {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <cstring>
 #include <new>
 
@@ -166,11 +167,12 @@ uint8_t* Aperture::reserve(const Route& route, size_t bytes) {
   route_ = route;
   bytes_ = bytes;
   fate_ = Fate::nowhere;
-  if (bytes > wire::max_packet || route.source != address_) {
-    ++counts_.unknown;
-  } else if (wire::is_multicast(route.destination)) {
+  assert(bytes <= wire::max_packet);
+  const bool is_own = route.source == address_;
+  const auto to = is_own ? find(route.destination) : std::nullopt;
+  if (is_own && wire::is_multicast(route.destination)) {
     fate_ = Fate::all;
-  } else if (const auto to = find(route.destination); !to) {
+  } else if (!to) {
     ++counts_.unknown;
   } else {
     bool gone;

@@ -20,7 +20,7 @@ using test::End;
 
 constexpr uint32_t number = 0x11, key = 0x100, qkey = 0x1111;
 constexpr uint64_t base = 0x10000, slot_bytes = 8192;
-constexpr uint32_t messages = 120;
+constexpr uint64_t messages = 120;
 // Of the sender, what it sends; of the receiver, what is received and what is written. A network
 // that doubles packets needs more receives than there are messages.
 constexpr uint64_t sent_at = base, received_at = base,
@@ -56,7 +56,8 @@ class Unreliable : public testing::TestWithParam<Conditions> {
   // Message i carries i as its immediate.
   void post_all(End& a, End& b, uint32_t mtu, std::mt19937_64& random) {
     for (uint32_t i = 0; i < messages; ++i) {
-      const uint64_t sizes[] = {0, 1, mtu - 1, mtu, mtu + 1, 3 * mtu, random() % slot_bytes};
+      const uint64_t sizes[] = {
+          0, 1, mtu - 1, mtu, mtu + 1, 3 * uint64_t(mtu), random() % slot_bytes};
       const uint64_t local = sent_at + i * slot_bytes;
       for (uint64_t at = 0; at < slot_bytes; at += 8) a.device.store_word(local + at, random());
       SendWqe wqe;
