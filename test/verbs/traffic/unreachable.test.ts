@@ -15,7 +15,7 @@ const skip = lackingNamespaces() || (!isSoftwareHca && 'this is about the softwa
 const IPV4 = '0000:0000:0000:0000:0000:ffff';
 const NOWHERE = `${IPV4}:c633:6401`; // 198.51.100.1, of documentation (RFC 5737)
 
-/** Sides that are connected, as proof that it is not for them; and how to try again otherwise. */
+/** Sides that were connected once. */
 async function openNeighbours(t: Test): Promise<{ neighbours: Neighbours; pair: Pair }> {
   const neighbours = startNeighbours({ mtu: 1500 });
   const { a, b, joined } = neighbours;
@@ -44,7 +44,7 @@ async function modifyToRtr(
 
 t.test('what is wrong with a connection is said before it is ready', { skip }, async (t) => {
   const { pair } = await openNeighbours(t);
-  const REFUSED = [
+  const refused = [
     [
       'a path MTU that the interface does not carry',
       () => modifyToRtr(pair, {}, 4096),
@@ -71,7 +71,7 @@ t.test('what is wrong with a connection is said before it is ready', { skip }, a
       /the GID 10\.77\.0\.1 at index 2 and the peer's, fd77::2, are of different IP versions/,
     ],
   ] as const;
-  for (const [what, run, message] of REFUSED) {
+  for (const [what, run, message] of refused) {
     await t.rejects(run(), { code: 'ERR_VERBS_MODIFY', message }, what);
   }
   await modifyToRtr(pair, {});
