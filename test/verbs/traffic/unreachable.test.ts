@@ -15,7 +15,7 @@ const skip = lackingNamespaces() || (!isSoftwareHca && 'this is about the softwa
 const IPV4 = '0000:0000:0000:0000:0000:ffff';
 const NOWHERE = `${IPV4}:c633:6401`; // 198.51.100.1, of documentation (RFC 5737)
 
-/** Sides that are connected, as proof that it is not for them; and how to try again otherwise. */
+/** Sides that were connected once. */
 async function openNeighbours(t: Test): Promise<{ neighbours: Neighbours; pair: Pair }> {
   const neighbours = startNeighbours({ mtu: 1500 });
   const { a, b, joined } = neighbours;
