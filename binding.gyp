@@ -16,12 +16,14 @@
         "native/addon/v8_function.cc",
         "native/addon/verbs/addresses.cc",
         "native/addon/verbs/array_buffer_backing.cc",
+        "native/addon/verbs/cached_memory.cc",
         "native/addon/verbs/completion.cc",
         "native/addon/verbs/descriptor_watch.cc",
         "native/addon/verbs/devices.cc",
         "native/addon/verbs/environment.cc",
         "native/addon/verbs/memory.cc",
         "native/addon/verbs/queue_pairs.cc",
+        "native/addon/verbs/registration_cache.cc",
         "native/addon/verbs/rings.cc",
         "native/addon/verbs/shared_receive_queues.cc",
         "native/aperture/doorbell.cc",
@@ -33,15 +35,23 @@
         "native/link/socket_pair.cc",
         "native/machine/descriptors.cc",
         "native/machine/timestamp_counter.cc",
+        "native/regcache/cache.cc",
+        "native/regcache/limits.cc",
         "native/verbs/objects.cc",
         "native/verbs/poll.cc",
         "native/verbs/post.cc",
         "native/verbs/provider.cc",
+        "native/verbs/register_memory.cc",
         "native/verbs/rings.cc"
       ],
       "ldflags": ["-Wl,-z,now"],
       "libraries": ["-ldl"],
-      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS"],
+      "defines": [
+        "NAPI_VERSION=8",
+        "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS",
+        # A thread that is being ended takes no exceptions any more, and is not to end the process.
+        "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"
+      ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"]
     },
     {
@@ -71,7 +81,8 @@
         "native/guest/modules.cc",
         "native/guest/mounts.cc",
         "native/guest/network.cc",
-        "native/guest/process.cc"
+        "native/guest/process.cc",
+        "native/guest/relay.cc"
       ],
       "ldflags": ["-static", "-s"]
     },
@@ -151,8 +162,13 @@
         "native/softhca/wire/icrc.cc",
         "native/softhca/wire/packet.cc"
       ],
+      # Of Node.js's own flags: a register more, and less to save, on the way of each message.
+      "cflags!": ["-fno-omit-frame-pointer"],
       "cflags": ["-fvisibility=hidden", "-pthread"],
       "cflags_cc": ["-fvisibility-inlines-hidden"],
+      "configurations": {
+        "Release": { "cflags!": ["-fno-omit-frame-pointer"] }
+      },
       "defines!": ["NDEBUG"],
       "ldflags": [
         "-Wl,-z,defs",

@@ -9,7 +9,7 @@
  * | 4 | pid, in its own kernel and pid namespace |
  * | 8 | its kernel, 64 bits |
  * | 16 | start time of the process in clock ticks, 64 bits |
- * | 64 | sleeping: 1 while it may sleep on its doorbell |
+ * | 64 | sleeping: bit 0 is set while it may sleep on its doorbell; the layers above use the others |
  * | 68 | doorbell: counts rings |
  * | 128 | length in bytes, then text: why it failed |
  *
@@ -41,6 +41,8 @@ const KERNEL_OFFSET = 8;
 const START_OFFSET = 16;
 /** Word of a record that says that its participant may sleep on its doorbell. */
 export const SLEEPING_WORD = 64 / 4;
+/** Its bit for that. */
+export const SLEEPS = 1;
 /** Word of a record that is rung. */
 export const DOORBELL_WORD = 68 / 4;
 const REASON_OFFSET = 128;

@@ -89,9 +89,16 @@ export class VmPlace implements Place {
     const driver = this.#driverOf(start.rank);
     if (driver === 'host') return this.#host.start(start);
     const vm = await this.#boot(start, driver);
+    const { port, connection } = await vm.openPort();
     const guest = vm.spawn(start.command, start.args, {
       cwd: start.cwd,
-      env: { ...start.env, VIADUCT_APERTURE: vm.apertureDoor, ...this.#addresses() },
+      env: {
+        ...start.env,
+        VIADUCT_APERTURE: vm.apertureDoor,
+        PMI_PORT: `127.0.0.1:${port}`,
+        PMI_ID: String(start.rank),
+        ...this.#addresses(),
+      },
     });
     await guest.started;
     if (start.stdin === 'inherit') this.#stopInput.push(feedStandardInput(guest));
@@ -99,12 +106,18 @@ export class VmPlace implements Place {
     return {
       stdout: guest.stdout,
       stderr: guest.stderr,
+      pmi: connection,
       exited: guest.exited,
       kill: (signal) => {
         if (signal === 'SIGKILL') void vm.kill();
         else guest.kill(signal);
       },
     };
+  }
+
+  /** Each machine is a node, and the host one more. */
+  nodeOf(rank: number): number {
+    return this.#driverOf(rank) === 'host' ? this.#options.size : rank;
   }
 
   /** Stops all machines, then closes their link. */

@@ -43,6 +43,8 @@ function environment(values: CommandLine['values']): NodeJS.ProcessEnv {
   const already = process.env['LD_PRELOAD'] ?? '';
   return {
     ...process.env,
+    // It says on stderr what an errno value can't.
+    VIADUCT_EXPLAIN: '1',
     LD_PRELOAD: already === '' ? library : `${already}:${library}`,
     ...(remap === true ? { VIADUCT_REMAP: '1' } : {}),
     // Packets are of RoCE.

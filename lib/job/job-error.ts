@@ -14,6 +14,7 @@ export class JobError extends ViaductError {}
  * - `ERR_RANK_START`: the rank's process or virtual machine could not be started (see `cause`);
  * - `ERR_RANK_EXIT`: the rank ended with an exit status other than 0;
  * - `ERR_RANK_SIGNAL`: a signal killed the rank;
+ * - `ERR_RANK_ABORT`: the rank asked for the job's end, as MPI_Abort does;
  * - `ERR_RANK_NOT_FINALIZED`: the rank left the job without finalizing while others still ran;
  * - `ERR_RANK_LOST`: the place where the rank ran, such as its virtual machine, ended under it;
  * - `ERR_JOB_TIMEOUT`: the job ran longer than it was allowed to;

@@ -2,8 +2,9 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { createJobAperture } from '../mpi/index.js';
+import { PmiServer } from '../pmi/index.js';
 import { HostPlace } from './host-place.js';
-import { createJobAperture } from './job-aperture.js';
 import { JobFailure } from './job-error.js';
 import {
   checkOptions,
@@ -55,12 +56,15 @@ export class Job {
   readonly #aperture: ReturnType<typeof createJobAperture>;
   readonly #stdout: Outlet;
   readonly #stderr: Outlet;
+  readonly #pmi: PmiServer;
   readonly #verdict = new Verdict();
   /** Ranks that have not ended, started or not. */
   readonly #unfinished: Set<number>;
   readonly #living = new Map<number, RankProcess>();
   /** Ranks that this launcher sent a signal to: how they end says nothing about them. */
   readonly #signalled = new Set<number>();
+  /** Ranks that asked for the job's end, with the status that they asked for. */
+  readonly #aborts = new Map<number, number>();
   /** Aborted when the job ends early, with what ranks that still start are sent. */
   readonly #ending = new AbortController();
   /** Aborted when output that nobody takes is not waited for any longer. */
@@ -84,6 +88,11 @@ export class Job {
     this.#unfinished = new Set(Array.from({ length: options.size }, (_, rank) => rank));
     this.#aperture = createJobAperture(options.size);
     this.#place = options.place ?? new HostPlace();
+    this.#pmi = new PmiServer({
+      size: options.size,
+      nodes: Array.from({ length: options.size }, (_, rank) => this.#place.nodeOf?.(rank) ?? 0),
+      onAbort: (rank, exitCode) => this.#aborted(rank, exitCode),
+    });
     this.#stdout = new Outlet(options.stdout ?? process.stdout, this.#outputBroke);
     this.#stderr = new Outlet(options.stderr ?? process.stderr, this.#outputBroke);
     this.result = this.#run();
@@ -161,6 +170,7 @@ export class Job {
     }
     this.#living.set(rank, started);
     if (this.#lastSignal !== undefined) this.#signal(rank, started, this.#lastSignal);
+    if (started.pmi !== undefined) this.#pmi.serve(rank, started.pmi);
     this.#tell({ type: 'started', rank });
 
     const prefix = label ? `[${rank}] ` : '';
@@ -172,6 +182,7 @@ export class Job {
       (exit): RankEnd => ({
         kind: 'exited',
         leftUnfinalized: this.#leftUnfinalized(rank),
+        abortStatus: this.#aborts.get(rank),
         ...exit,
       }),
       (cause: unknown): RankEnd => ({ kind: 'lost', cause }),
@@ -185,7 +196,15 @@ export class Job {
 
   /** Whether a rank that has just exited belonged to the job and did not take its leave. */
   #leftUnfinalized(rank: number): boolean {
-    return this.#unfinished.size > 1 && this.#aperture.participants.state(rank) === 'attached';
+    const joined =
+      this.#aperture.participants.state(rank) === 'attached' || this.#pmi.state(rank) === 'joined';
+    return this.#unfinished.size > 1 && joined;
+  }
+
+  /** A rank has asked for the job's end: it will exit, and is made to if it doesn't. */
+  #aborted(rank: number, status: number): void {
+    this.#aborts.set(rank, status);
+    this.#after(STRANGERS_GRACE_MS, () => this.#living.get(rank)?.kill('SIGKILL'));
   }
 
   /** Judges a rank's end and lets the other ranks know that it takes part no more. */

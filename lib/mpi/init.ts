@@ -1,32 +1,33 @@
 /** Joins this process to its job, and lets it leave. */
-import { Aperture } from '../aperture/index.js';
+import type { Aperture } from '../aperture/index.js';
 import { kernelId } from '../aperture/kernel.js';
-import { allowReader } from '../aperture/process-copy.js';
+import { findLauncher, type Launch } from './bootstrap/launcher.js';
+import { joinOwnJob, type Membership } from './bootstrap/membership.js';
+import { PeerWatch } from './bootstrap/peer-watch.js';
+import { joinByPmi } from './bootstrap/pmi.js';
 import { AperturePeer } from './channels/aperture/peer.js';
 import { Consumer } from './channels/aperture/consumer.js';
-import { Layout, longestPayload } from './channels/aperture/layout.js';
+import { Inbox } from './channels/aperture/inbox.js';
+import { hasInboxes, longestPayload, READS_INBOX } from './channels/aperture/layout.js';
+import { PollSet } from './channels/aperture/poll-set.js';
 import { Producer } from './channels/aperture/producer.js';
 import { PeerReach } from './channels/aperture/reach.js';
+import { ApertureWaitBoard } from './channels/aperture/wait-board.js';
 import type { Peer } from './channels/channel.js';
 import { SelfPeer } from './channels/self.js';
+import { unexpectedLimit } from './channels/unexpected-limit.js';
 import { Communicator } from './communicator.js';
 import { Engine, type FailureSource } from './engine.js';
 import { MpiError } from './errors.js';
 import { Incoming } from './incoming.js';
+import { Scope } from './scope.js';
 import { Waiter } from './waiter.js';
+import type { WaitReport } from './waits.js';
 
 /** Messages up to this size are sent whole, where the queues are large enough. */
 const EAGER_BYTES = 16384;
 const FRAGMENT_BYTES = 32768;
 const WORLD_CONTEXT = 0;
-
-/** The variables by which a launcher tells a process who it is. */
-interface Environment {
-  readonly rank: number;
-  readonly size: number;
-  readonly oversubscribed: boolean;
-  readonly launcherPid: number | undefined;
-}
 
 /**
  * This process's part in a job.
@@ -47,6 +48,11 @@ export interface Job {
   /** The memory that the ranks on this host share; undefined for a program that runs alone. */
   readonly aperture: Aperture | undefined;
   /**
+   * What each rank of this host waits for at this moment, and whether some wait for each other for ever. It costs those
+   * others nothing, and they need do nothing for it.
+   */
+  readonly waitReport: () => WaitReport;
+  /**
    * Leaves the job (MPI_Finalize): waits until all ranks do, then closes the aperture. Every rank calls it, at the
    * latest by itself when the event loop has nothing more to do. Calling it twice is harmless.
    *
@@ -60,13 +66,13 @@ export interface Job {
 let joined = false;
 
 /**
- * Joins the job that this process was started for; by `viaduct run -n N -- node app.js` it is one of N ranks, by
- * `node app.js` a world of one.
+ * Joins the job that this process was started for: by `viaduct run -n N -- node app.js`, or a launcher that speaks PMI-1
+ * such as `mpiexec.hydra -n N node app.js` and `srun --mpi=pmi2 -n N node app.js`, it is one of N ranks, by `node app.js` a
+ * world of one.
  *
- * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAYOUT`; ApertureError when
- *   the job's aperture is missing, foreign or taken.
+ * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAUNCHER`, `ERR_MPI_LAYOUT`;
+ *   ApertureError when the job's aperture is missing, foreign or taken.
  */
-
 export async function init(): Promise<Job> {
   if (joined) {
     throw new MpiError(
@@ -75,65 +81,55 @@ export async function init(): Promise<Job> {
       { call: 'init' },
     );
   }
-  const environment = readEnvironment(process.env);
-  const job = environment === undefined ? joinAlone() : join(environment);
+  const launch = findLauncher(process.env);
   joined = true;
-  return job;
-}
-
-function readEnvironment(env: NodeJS.ProcessEnv): Environment | undefined {
-  const rank = env['VIADUCT_RANK'];
-  const size = env['VIADUCT_SIZE'];
-  if (rank === undefined && size === undefined) return undefined;
-  const number = (text: string | undefined): number =>
-    text !== undefined && /^\d+$/.test(text) ? Number(text) : NaN;
-  if (!(number(size) >= 1 && number(rank) < number(size))) {
-    throw new MpiError(
-      'ERR_MPI_ENVIRONMENT',
-      `init: VIADUCT_RANK=${rank ?? ''} and VIADUCT_SIZE=${size ?? ''} name no rank of a job; ` +
-        'leave them to `viaduct run`, or unset both',
-      { call: 'init', operands: { rank, size } },
-    );
-  }
-  const launcherPid = number(env['VIADUCT_LAUNCHER_PID']);
-  return {
-    rank: number(rank),
-    size: number(size),
-    oversubscribed: env['VIADUCT_OVERSUBSCRIBED'] === '1',
-    launcherPid: Number.isNaN(launcherPid) ? undefined : launcherPid,
-  };
-}
-
-function joinAlone(): Job {
-  const incoming = new Incoming(1);
-  const waiter = new Waiter(undefined, 0, { oversubscribed: true, allLocal: () => true });
-  const nobody: FailureSource = { failures: 0, failed: () => [] };
-  const self = new SelfPeer(0, incoming, EAGER_BYTES);
-  return makeJob(new Engine(0, [self], [], incoming, waiter, nobody), undefined);
-}
-
-function join(environment: Environment): Job {
-  const { rank, size, oversubscribed, launcherPid } = environment;
-  const aperture = Aperture.open();
   try {
-    const layout = new Layout(aperture, size);
-    if (launcherPid !== undefined) allowReader(launcherPid);
-    aperture.attach(rank);
-    return makeJob(makeEngine(aperture, layout, rank, size, oversubscribed), aperture);
+    return await joinBy(launch);
   } catch (error) {
+    joined = false;
+    throw error;
+  }
+}
+
+async function joinBy(launch: Launch): Promise<Job> {
+  if (launch.by === 'nobody') return joinAlone();
+  const membership = launch.by === 'pmi' ? await joinByPmi(process.env) : joinOwnJob(launch);
+  const { aperture, size, watchesPeers } = membership;
+  const watch = watchesPeers ? new PeerWatch(aperture.participants, size) : undefined;
+  try {
+    return makeJob(makeEngine(membership, watch), membership, watch);
+  } catch (error) {
+    watch?.close();
     aperture.close();
     throw error;
   }
 }
 
-function makeEngine(
-  aperture: Aperture,
-  layout: Layout,
-  rank: number,
-  size: number,
-  oversubscribed: boolean,
-): Engine {
-  const incoming = new Incoming(size);
+function joinAlone(): Job {
+  const incoming = new Incoming();
+  const waiter = new Waiter(undefined, 0, {
+    oversubscribed: true,
+    allLocal: () => true,
+    otherBits: 0,
+  });
+  const failureSource: FailureSource = { failures: 0, failed: () => [] };
+  const unexpectedBytes = unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']);
+  const engine = new Engine({
+    rank: 0,
+    peers: [new SelfPeer(0, incoming, EAGER_BYTES, unexpectedBytes)],
+    channels: [],
+    incoming,
+    waiter,
+    failureSource,
+    waitBoard: undefined,
+    host: 0,
+  });
+  return makeJob(engine);
+}
+
+function makeEngine(membership: Membership, watch: PeerWatch | undefined): Engine {
+  const { aperture, layout, rank, size, oversubscribed } = membership;
+  const incoming = new Incoming();
   const { geometry } = layout;
   const window = {
     words: new Int32Array(aperture.memory),
@@ -142,7 +138,10 @@ function makeEngine(
   const thresholds = {
     eagerBytes: Math.min(EAGER_BYTES, longestPayload(geometry)),
     fragmentBytes: Math.min(FRAGMENT_BYTES, longestPayload(geometry)),
+    unexpectedBytes: unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']) / size,
   };
+  const inboxOf = (owner: number): Inbox | undefined =>
+    hasInboxes(size) ? new Inbox(window.words, layout.inbox(owner), size) : undefined;
   const mayRead = singleCopyIsWanted(process.env['VIADUCT_LONG_MESSAGES'], oversubscribed);
   const kernel = kernelId();
   const peers: Peer[] = [];
@@ -150,12 +149,13 @@ function makeEngine(
   const reaches: PeerReach[] = [];
   for (let other = 0; other < size; other++) {
     if (other === rank) {
-      peers.push(new SelfPeer(rank, incoming, thresholds.eagerBytes));
+      const { eagerBytes, unexpectedBytes } = thresholds;
+      peers.push(new SelfPeer(rank, incoming, eagerBytes, unexpectedBytes));
       continue;
     }
     layout.prefault(window.words, rank, other);
     layout.prefault(window.words, other, rank);
-    const reach = new PeerReach(aperture, other, kernel, mayRead);
+    const reach = new PeerReach(aperture, other, kernel, mayRead, inboxOf(other), rank);
     const peer = new AperturePeer(
       other,
       new Producer(window, layout.queue(rank, other), geometry),
@@ -178,8 +178,24 @@ function makeEngine(
       }
       return allLocal === true;
     },
+    otherBits: hasInboxes(size) ? READS_INBOX : 0,
   });
-  return new Engine(rank, peers, remote, incoming, waiter, failuresOf(aperture, size));
+  const pollSet = new PollSet(remote, inboxOf(rank));
+  for (const peer of remote) {
+    peer.onStall = () => {
+      pollSet.activate(peer);
+    };
+  }
+  return new Engine({
+    rank,
+    peers,
+    channels: remote.length === 0 ? [] : [pollSet],
+    incoming,
+    waiter,
+    failureSource: failuresOf(membership, watch),
+    waitBoard: new ApertureWaitBoard(window.words, window.bytes, layout, rank),
+    host: Number.parseInt(aperture.identity.slice(0, 8), 16) | 0,
+  });
 }
 
 /**
@@ -204,10 +220,11 @@ function singleCopyIsWanted(choice: string | undefined, oversubscribed: boolean)
   }
 }
 
-function failuresOf(aperture: Aperture, size: number): FailureSource {
+function failuresOf({ aperture, size }: Membership, watch: PeerWatch | undefined): FailureSource {
   const { participants } = aperture;
   return {
     get failures() {
+      watch?.look();
       return participants.failures;
     },
     failed() {
@@ -221,8 +238,10 @@ function failuresOf(aperture: Aperture, size: number): FailureSource {
   };
 }
 
-function makeJob(engine: Engine, aperture: Aperture | undefined): Job {
-  const world = new Communicator(engine, WORLD_CONTEXT);
+function makeJob(engine: Engine, membership?: Membership, watch?: PeerWatch): Job {
+  const aperture = membership?.aperture;
+  const everybody = engine.group(Array.from({ length: engine.size }, (_, rank) => rank));
+  const world = new Communicator(new Scope(engine, WORLD_CONTEXT, everybody, engine.rank, 'world'));
   let leaving: Promise<void> | undefined;
   const leave = async (): Promise<void> => {
     process.off('beforeExit', onBeforeExit);
@@ -230,14 +249,17 @@ function makeJob(engine: Engine, aperture: Aperture | undefined): Job {
       await world.barrier();
       aperture?.participants.finalize(engine.rank);
     } finally {
+      watch?.close();
       engine.close();
       aperture?.close();
     }
+    await membership?.leave();
   };
   const finalize = (): Promise<void> => (leaving ??= leave());
   const onBeforeExit = (): void => {
     void finalize();
   };
   process.on('beforeExit', onBeforeExit);
-  return { world, aperture, finalize, [Symbol.asyncDispose]: finalize };
+  const waitReport = (): WaitReport => engine.waitReport();
+  return { world, aperture, waitReport, finalize, [Symbol.asyncDispose]: finalize };
 }

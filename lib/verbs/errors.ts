@@ -107,6 +107,12 @@ const BY_VERB: Readonly<Record<string, Readonly<Record<string, Remedy>>>> = {
       text: 'no more memory may be pinned; raise `ulimit -l` or register less',
     },
   },
+  fork: {
+    EPERM: {
+      code: 'ERR_VERBS_SYSTEM',
+      text: 'registrations are of the process that this one was forked from; open the device again here',
+    },
+  },
   ibv_advise_mr: {
     EFAULT: {
       code: 'ERR_VERBS_MEMORY',

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -27,6 +28,10 @@ constexpr int turns = 8;
 constexpr uint64_t never = UINT64_MAX;
 // How long the thread waits before it looks whether the program still polls.
 constexpr uint64_t leave_ns = 1000000;
+// In vain, before the program gives the processor to others.
+constexpr uint32_t patient_polls = 4;
+// The most times in a row that the thread watches although the program polls.
+constexpr uint32_t most_misses = 63;
 // While the kernel has no room for what is to be sent.
 constexpr uint64_t full_ns = 50000;
 
@@ -60,10 +65,6 @@ Network::Network(Host& host)
 
 bool Network::start(std::string* problem) {
   const NetworkOptions& options = network_options();
-  if (!options.problem.empty()) {
-    *problem = options.problem;
-    return false;
-  }
   if (!options.capture.empty() && !capture_) {
     *problem =
         "packets can't be written to " + options.capture + " (VIADUCT_PCAP): " + strerror(errno);
@@ -134,9 +135,8 @@ bool Network::drive(bool receives) {
     link_->flush(now);
     put_broken_into_error();
     came = came || count > 0;
-    if (count == 0 && !more_) break;
+    if (count < datagrams_at_once && !more_) break;
   }
-  if (came || !receives) publish_counters();
   return came;
 }
 
@@ -160,14 +160,20 @@ void Network::wake(uint32_t queue_pair) {
   }
   if (!mutex_.try_lock()) return;
   drive(false);
+  publish_counters();
   leave();
 }
 
 void Network::progress() {
   if (!mutex_.try_lock()) return;
   polls_.store(polls_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  drive(true);
+  const bool came = drive(true);
+  empty_polls_ = came ? 0 : empty_polls_ + 1;
+  if (empty_polls_ == 1) publish_counters();
+  const bool yields = empty_polls_ > patient_polls;
   leave();
+  // What it waits for may want this very processor.
+  if (yields) sched_yield();
 }
 
 void Network::stop_polling() {
@@ -212,13 +218,23 @@ void Network::sleep_until(uint64_t deadline_ns, bool watches_packets) {
 void Network::run() {
   prctl(PR_SET_NAME, "softhca-network");
   uint32_t polls = 0;
+  // How often packets had to wait for the thread because the program polled, but not for them: so
+  // often it watches on.
+  uint32_t misses = 0, watches = 0;
+  bool left_packets = false;
   for (;;) {
     mutex_.lock();
     const bool came = drive(true);
+    publish_counters();
     const uint32_t polls_now = polls_.load(std::memory_order_relaxed);
     // The program polled meanwhile, and has left nothing here: it will take what comes next, too.
-    const bool leaves = !came && polls_now != polls;
+    const bool polled = polls_now != polls;
     polls = polls_now;
+    if (left_packets) misses = came ? std::min(2 * misses + 1, most_misses) : misses / 2;
+    if (left_packets && came) watches = misses;
+    const bool leaves = !came && polled && watches == 0;
+    if (!leaves && watches > 0) --watches;
+    left_packets = leaves;
     uint64_t deadline = next_deadline_ns();
     if (leaves) deadline = std::min(deadline, now_ns() + leave_ns);
     leaves_packets_.store(leaves, std::memory_order_seq_cst);

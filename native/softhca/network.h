@@ -85,6 +85,7 @@ class Network {
   std::mutex mutex_;
   bool more_ = false;                     // the outbox was full
   std::atomic<uint32_t> polls_{0};        // that were made under the lock
+  uint32_t empty_polls_ = 0;              // since packets came
   std::atomic<uint64_t> sleeping_until_;  // by the thread; 0: it is awake
   std::atomic<bool> leaves_packets_{false};
 

@@ -8,7 +8,7 @@ namespace softhca {
 
 // Of the thread that calls; what it failed at before is forgotten.
 void forget_problem();
-// Returns `error`, for the verb to return.
+// Returns `error`, for the verb to return. Prints the text if VIADUCT_EXPLAIN is set.
 int note_problem(int error, std::string text);
 // Empty: nothing was noted since the last forget_problem().
 const char* last_problem();

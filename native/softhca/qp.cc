@@ -196,6 +196,7 @@ void reset(QueuePair& qp) {
   qp.receives_polled.store(qp.receives_taken);
   qp.wait = Wait::nothing;
   qp.peer.reset();
+  qp.straight = 0;
   forget_packets(qp);
   qp.attr = {};
   qp.address = {};
@@ -228,6 +229,7 @@ void apply(QueuePair& qp, const ibv_qp_attr& attr, int mask) {
   if (mask & IBV_QP_QKEY) shared.qkey = mine.qkey = attr.qkey;
   if (mask & IBV_QP_AV) {
     mine.ah_attr = attr.ah_attr;
+    qp.straight = 0;
     qp.address = make_address(attr.ah_attr);
   }
   if (mask & IBV_QP_PATH_MTU) mine.path_mtu = attr.path_mtu;

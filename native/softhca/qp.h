@@ -45,6 +45,8 @@ struct QueuePair {
 
   SpinLock send_lock{};  // guards all below but the last line
   std::shared_ptr<Site> peer{};
+  uint32_t straight{};           // opcodes that may go straight, a bit for each: see straight.h
+  QpShared* peer_qp{};           // whose they are then
   std::vector<ParkedSend> ring;  // made when first needed
   uint32_t parked_first{};
   uint32_t parked_count{};

@@ -213,6 +213,7 @@ Outcome run(QueuePair& qp, const SendRequest& request) {
   switch (reply.answer) {
     case Answer::ack:
       count(qp, reply, gathered.bytes);
+      open_straight(qp);
       if (is_atomic(request.opcode) && !scatter_original(gathered, reply.original))
         return finish(qp, request, IBV_WC_LOC_PROT_ERR, 0);
       return finish(qp, request, IBV_WC_SUCCESS, gathered.bytes);
@@ -227,37 +228,6 @@ Outcome run(QueuePair& qp, const SendRequest& request) {
   }
   if (!is_reliable(qp.type())) return finish(qp, request, IBV_WC_SUCCESS, gathered.bytes);
   return await_path(qp, request);
-}
-
-// The straight way, see straight.h. False: it isn't that, and nothing has happened.
-bool run_straight(QueuePair& qp, const SendRequest& request) {
-  constexpr uint32_t straight = 1u << IBV_WR_RDMA_WRITE | 1u << IBV_WR_RDMA_READ |
-                                1u << IBV_WR_SEND | 1u << IBV_WR_SEND_WITH_IMM;
-  Site* const peer = qp.peer.get();
-  if (!(straight >> request.opcode & 1) || request.num_sge != 1 || !peer ||
-      peer->gone.load(std::memory_order_acquire) || !qp.address.reachable ||
-      (qp.type() != IBV_QPT_RC && qp.type() != IBV_QPT_UC))
-    return false;
-  const uint32_t bytes = request.sge->length;
-  if (bytes - 1 >= straight_bytes) return false;
-  uint64_t address = request.sge->addr;
-  if (!(request.flags & IBV_SEND_INLINE)) {
-    const KeyEntry* entry =
-        find_region(qp.host->site(), request.sge->lkey, qp.pd, address, bytes,
-                    request.opcode == IBV_WR_RDMA_READ ? IBV_ACCESS_LOCAL_WRITE : 0);
-    if (!entry) return false;
-    address += entry->base - entry->iova;
-  }
-  const Answer answer =
-      deliver_straight(*peer, qp.attr.dest_qp_num,
-                       {request, uint32_t(qp.type()), qp.ex.qp_base.qp_num, qp.address.sl,
-                        reinterpret_cast<uint8_t*>(address), bytes});
-  if (answer == Answer::none) return false;
-  const bool done = answer == Answer::ack;
-  qp.operations[0] += done;
-  qp.bytes[0] += done ? bytes : 0;
-  finish(qp, request, done ? IBV_WC_SUCCESS : IBV_WC_REM_OP_ERR, bytes);
-  return true;
 }
 
 int park(QueuePair& qp, const SendRequest& request) {
@@ -276,6 +246,10 @@ int park(QueuePair& qp, const SendRequest& request) {
 bool stops_sends(uint32_t state) { return state == IBV_QPS_ERR || state == IBV_QPS_SQE; }
 
 }  // namespace
+
+void finish_send(QueuePair& qp, const SendRequest& request, ibv_wc_status status, uint64_t bytes) {
+  finish(qp, request, status, bytes);
+}
 
 bool is_reliable(ibv_qp_type type) { return type == IBV_QPT_RC || type == IBV_QPT_XRC_SEND; }
 
@@ -345,8 +319,7 @@ int submit(QueuePair& qp, SendRequest& request) {
     complete(qp, request, IBV_WC_WR_FLUSH_ERR, 0);
     return 0;
   }
-  if (qp.parked_count == 0 && state == IBV_QPS_RTS &&
-      (run_straight(qp, request) || run(qp, request) != Outcome::waiting))
+  if (qp.parked_count == 0 && state == IBV_QPS_RTS && run(qp, request) != Outcome::waiting)
     return 0;
   return park(qp, request);
 }
@@ -369,6 +342,9 @@ int post_send(ibv_qp* verbs, ibv_send_wr* wr, ibv_send_wr** bad) {
       request.imm = wr->imm_data;
       request.num_sge = wr->num_sge < 0 ? UINT32_MAX : uint32_t(wr->num_sge);
       request.sge = wr->sg_list;
+      request.remote_address = wr->wr.rdma.remote_addr;
+      request.rkey = wr->wr.rdma.rkey;
+      if (run_straight(*qp, request)) continue;
       request.srq_number = wr->qp_type.xrc.remote_srqn;
       if (is_atomic(wr->opcode)) {
         request.remote_address = wr->wr.atomic.remote_addr;
@@ -376,8 +352,6 @@ int post_send(ibv_qp* verbs, ibv_send_wr* wr, ibv_send_wr** bad) {
         request.compare_add = wr->wr.atomic.compare_add;
         request.swap = wr->wr.atomic.swap;
       } else {
-        request.remote_address = wr->wr.rdma.remote_addr;
-        request.rkey = wr->wr.rdma.rkey;
         request.compare_add = request.swap = 0;
       }
       if (qp->type() == IBV_QPT_UD) {

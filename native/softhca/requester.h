@@ -26,6 +26,9 @@ inline uint32_t free_sends(const QueuePair& qp) {
 // Carries out or parks; the caller holds send_lock and has checked. ENOMEM if the queue is full.
 int submit(QueuePair& qp, SendRequest& request);
 
+// Completes a request that submit() has not seen, and what follows from its failure.
+void finish_send(QueuePair& qp, const SendRequest& request, ibv_wc_status status, uint64_t bytes);
+
 // Tries parked work again. False when there is none left.
 bool advance(QueuePair& qp);
 // Completes all parked work as flushed; the caller holds send_lock.

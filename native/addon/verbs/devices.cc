@@ -91,7 +91,9 @@ Napi::Value open_device(const Napi::CallbackInfo& info) {
   for (ibv_device* device : list) {
     if (name != (*provider)->ibv_get_device_name(device)) continue;
     ibv_context* opened = (*provider)->ibv_open_device(device);
-    if (opened == nullptr) return throw_verbs_error(info.Env(), "ibv_open_device", errno);
+    if (opened == nullptr) {
+      return throw_explained_error(info.Env(), **provider, "ibv_open_device", errno);
+    }
     if (!set_nonblocking(opened->async_fd)) {
       const int error = errno;
       (*provider)->ibv_close_device(opened);

@@ -81,6 +81,7 @@ void export_verbs(Napi::Env env, Napi::Object exports) {
   export_verbs_queue_pairs(env, exports, *environment);
   export_verbs_shared_receive_queues(env, exports, *environment);
   export_verbs_addresses(env, exports, *environment);
+  export_verbs_registration_cache(env, exports, *environment);
   export_verbs_rings(env, exports, *environment);
   define(env, exports, *environment, "destroyObject", destroy);
   exports.Set("DescriptorWatch", DescriptorWatch::define(env));

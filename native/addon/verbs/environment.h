@@ -62,6 +62,7 @@ DefineFunction export_verbs_completion;
 DefineFunction export_verbs_queue_pairs;
 DefineFunction export_verbs_shared_receive_queues;
 DefineFunction export_verbs_addresses;
+DefineFunction export_verbs_registration_cache;
 DefineFunction export_verbs_rings;
 
 using VerbsFunction = Napi::Value(const Napi::CallbackInfo&);

@@ -61,13 +61,17 @@ bool Ports::is_mine(const Datagram& packet) {
 
 size_t Ports::receive(std::span<Datagram> into, uint64_t now_ns) {
   if (!relay_) return 0;
+  // What is handed on is rare; to ask costs as much as for packets.
+  const bool asks_relay = relay_turn_++ % relay_turns == 0;
   // One source at a time, as what each gave is valid until it is asked again.
   for (size_t tried = 0; tried <= ports_.size(); ++tried) {
     const size_t turn = (next_ + tried) % (ports_.size() + 1);
     const bool relayed = turn == ports_.size();
+    if (relayed && !asks_relay) continue;
     const size_t got = relayed ? relay_->receive(into) : ports_[turn].udp->receive(into, now_ns);
     if (got == 0) continue;
     next_ = turn + (got < into.size());
+    if (relayed) relay_turn_ = 0;
     size_t mine = 0;
     for (const Datagram& packet : into.first(got)) {
       if (!relayed && !is_mine(packet)) continue;

@@ -8,7 +8,7 @@ import { init } from '../../../lib/mpi/index.js';
 
 const manner = process.argv[2];
 console.log(`pid ${process.pid}`);
-const isVictim = process.env['VIADUCT_RANK'] === '1';
+const isVictim = (process.env['VIADUCT_RANK'] ?? process.env['PMI_RANK']) === '1';
 if (isVictim && manner === 'absent') process.exit(0);
 
 const { world } = await init();

@@ -41,7 +41,7 @@ const skip = lackingNamespaces() || (!isSoftwareHca && 'this is about the softwa
 
 for (const { name, env, rules, happens } of NETWORKS) {
   t.test(name, { skip }, async (t) => {
-    const { a, b, joined } = startNeighbours(env, rules);
+    const { a, b, joined } = startNeighbours({ ...(env && { env }), ...(rules && { rules }) });
     t.teardown(() => Promise.all([a.close(), b.close()]));
     const route: Route = {
       ...{ name, path: 'packets', shareable: { a: false, b: false }, at: { a, b } },

@@ -17,11 +17,19 @@ export function lackingNamespaces(): string | false {
   }
 }
 
-// RoCEv2 in packets of 4096 bytes; Ethernet's usual 1500 have room for 1024.
-const MTU = 9000;
-const ADDRESSES = ['10.77.0.1/24', '10.77.0.2/24'] as const;
+const ADDRESSES = ['10.77.0.1', '10.77.0.2'] as const;
 
-function inNamespaceOf(pid: number, ...command: readonly string[]): void {
+export interface NeighbourOptions {
+  /** For both processes. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** Lines for nft(8), for both. */
+  readonly rules?: readonly string[];
+  /** Of the interfaces. Default 9000, which has room for RoCEv2's 4096 bytes; 1500 have for 1024. */
+  readonly mtu?: number;
+}
+
+/** Runs a command and waits for it. */
+export function inNamespaceOf(pid: number, ...command: readonly string[]): void {
   execFileSync('nsenter', ['-t', String(pid), '-n', '--', ...command], { stdio: 'pipe' });
 }
 
@@ -32,11 +40,9 @@ export interface Neighbours {
   readonly joined: Promise<void>;
 }
 
-/** Both run the software HCA as a device of RoCE. `rules` is a line for nft(8), for both. */
-export function startNeighbours(
-  env: NodeJS.ProcessEnv = {},
-  rules: readonly string[] = [],
-): Neighbours {
+/** Both run the software HCA as a device of RoCE. */
+export function startNeighbours(options: NeighbourOptions = {}): Neighbours {
+  const { env = {} } = options;
   const start = (): Peer =>
     Peer.start({ VIADUCT_LINK_LAYER: 'ethernet', ...env }, [
       'unshare',
@@ -46,20 +52,20 @@ export function startNeighbours(
     ]);
   const a = start();
   const b = start();
-  return { a, b, joined: join(a, b, rules) };
+  return { a, b, joined: join(a, b, options) };
 }
 
-async function join(a: Peer, b: Peer, rules: readonly string[]): Promise<void> {
+async function join(a: Peer, b: Peer, { rules = [], mtu = 9000 }: NeighbourOptions): Promise<void> {
   // Each answers from its namespace.
   const pids = [await a.processNumber(), await b.processNumber()] as const;
   inNamespaceOf(
     pids[0],
-    ...['ip', 'link', 'add', 'packets0', 'mtu', String(MTU), 'type', 'veth'],
-    ...['peer', 'name', 'packets0', 'mtu', String(MTU), 'netns', String(pids[1])],
+    ...['ip', 'link', 'add', 'packets0', 'mtu', String(mtu), 'type', 'veth'],
+    ...['peer', 'name', 'packets0', 'mtu', String(mtu), 'netns', String(pids[1])],
   );
   for (const [i, pid] of pids.entries()) {
     inNamespaceOf(pid, 'ip', 'link', 'set', 'lo', 'up');
-    inNamespaceOf(pid, 'ip', 'address', 'add', ADDRESSES[i] ?? '', 'dev', 'packets0');
+    inNamespaceOf(pid, 'ip', 'address', 'add', `${ADDRESSES[i] ?? ''}/24`, 'dev', 'packets0');
     inNamespaceOf(pid, 'ip', 'link', 'set', 'packets0', 'up');
     for (const rule of rules) inNamespaceOf(pid, 'nft', rule);
   }
