@@ -10,9 +10,10 @@ import { parseArgs } from 'node:util';
 import { packageRoot } from '../../lib/addon/index.js';
 import { type GuestProcess, VirtualLink } from '../../lib/vm/index.js';
 import { compileProgram } from '../compile.js';
-import { formatFigure, formatRatio, formatSize } from '../format.js';
+import { formatSize } from '../format.js';
 import { describeMachine } from '../machine.js';
 import { UsageError } from '../options.js';
+import { type Figures, tableLine } from '../rounds.js';
 import { median } from '../statistics.js';
 import { bootGuest, type Guest, inGuest, RXE_DEVICE } from './guests.js';
 
@@ -47,12 +48,13 @@ interface Subject {
   readonly measure: (language: Language) => Promise<number>;
 }
 
-/** The C programs, compiled. */
-type Programs = Readonly<Record<'loopback' | 'exchange', string>>;
-
-function commandsOf(name: 'loopback' | 'exchange', programs: Programs): Commands {
+/** The program of this name in both languages; they are the same request by request. */
+async function commandsOf(name: 'loopback' | 'exchange'): Promise<Commands> {
   const script = `${packageRoot}/dist/bench/verbs/${name}.js`;
-  return { js: [process.execPath, script], c: [programs[name]] };
+  return {
+    js: [process.execPath, script],
+    c: [await compileProgram('verbs', name, ['-libverbs'])],
+  };
 }
 
 /** What posting and polling costs in a guest, in ns a request. */
@@ -128,9 +130,9 @@ async function measureExchange(
   return median(samples.map(Number));
 }
 
-function subjectsOf(guests: readonly [Guest, Guest], programs: Programs): Subject[] {
-  const loopback = commandsOf('loopback', programs);
-  const exchange = commandsOf('exchange', programs);
+async function subjectsOf(guests: readonly [Guest, Guest]): Promise<Subject[]> {
+  const loopback = await commandsOf('loopback');
+  const exchange = await commandsOf('exchange');
   return [
     ...(['single', 'batch'] as const).map((figure) => ({
       what: figure === 'single' ? 'post + poll, one request' : 'post + poll, batches of 32',
@@ -146,23 +148,28 @@ function subjectsOf(guests: readonly [Guest, Guest], programs: Programs): Subjec
   ];
 }
 
-type Figures = Record<Language, number>;
+const figureOf = ({ what }: Subject, language: Language): string => `${what}, ${language}`;
 
-function tableLine({ what, unit }: Subject, rounds: readonly Figures[]): string {
-  const of = (language: Language): number => median(rounds.map((round) => round[language]));
-  const ratio = median(rounds.map(({ js, c }) => js / c));
-  return (
-    `${what.padEnd(28)} JavaScript ${formatFigure(of('js')).padStart(7)} ${unit.padEnd(4)}  ` +
-    `C ${formatFigure(of('c')).padStart(7)} ${unit.padEnd(4)}  ratio ${formatRatio(ratio)}\n`
-  );
+async function measureRound(
+  subjects: readonly Subject[],
+  onSubject: (what: string) => void,
+  signal: AbortSignal,
+): Promise<Figures> {
+  const figures: Figures = {};
+  for (const subject of subjects) {
+    onSubject(subject.what);
+    for (const language of LANGUAGES) {
+      signal.throwIfAborted();
+      figures[figureOf(subject, language)] = await subject.measure(language);
+    }
+  }
+  return figures;
 }
 
-async function measureAll(rounds: number, signal: AbortSignal): Promise<Map<Subject, Figures[]>> {
-  const programs = {
-    loopback: await compileProgram('verbs', 'loopback', ['-libverbs']),
-    exchange: await compileProgram('verbs', 'exchange', ['-libverbs']),
-  };
-  const measured = new Map<Subject, Figures[]>();
+async function measureAll(
+  rounds: number,
+  signal: AbortSignal,
+): Promise<{ subjects: Subject[]; measured: Figures[] }> {
   using link = VirtualLink.create(2);
   const booting = [bootGuest(link.ends[0], 1), bootGuest(link.ends[1], 2)] as const;
   const endAll = async (): Promise<void> => {
@@ -174,17 +181,15 @@ async function measureAll(rounds: number, signal: AbortSignal): Promise<Map<Subj
   signal.addEventListener('abort', onAbort, { once: true });
   try {
     process.stderr.write('booting two virtual machines\n');
-    const subjects = subjectsOf(await Promise.all(booting), programs);
+    const subjects = await subjectsOf(await Promise.all(booting));
+    const measured: Figures[] = [];
     for (let round = 0; round < rounds; round++) {
-      for (const subject of subjects) {
-        signal.throwIfAborted();
-        process.stderr.write(`round ${round + 1} of ${rounds}: ${subject.what}\n`);
-        const figures = { js: NaN, c: NaN };
-        for (const language of LANGUAGES) figures[language] = await subject.measure(language);
-        measured.set(subject, [...(measured.get(subject) ?? []), figures]);
-      }
+      const say = (what: string): void => {
+        process.stderr.write(`round ${round + 1} of ${rounds}: ${what}\n`);
+      };
+      measured.push(await measureRound(subjects, say, signal));
     }
-    return measured;
+    return { subjects, measured };
   } catch (error) {
     signal.throwIfAborted();
     throw error;
@@ -212,10 +217,15 @@ export async function runRxeBenchmark(args: readonly string[], signal: AbortSign
   if (!(Number.isSafeInteger(rounds) && rounds > 0 && rounds <= 100)) {
     throw new UsageError(`--rounds takes whole numbers from 1 to 100, not '${values.rounds}'`);
   }
-  const measured = await measureAll(rounds, signal);
-  for (const [subject, figures] of measured) process.stdout.write(tableLine(subject, figures));
+  const { subjects, measured } = await measureAll(rounds, signal);
+  for (const subject of subjects) {
+    const row = {
+      ...{ what: subject.what, unit: subject.unit, figure: figureOf(subject, 'js') },
+      beside: { what: 'C', figure: figureOf(subject, 'c') },
+    };
+    process.stdout.write(tableLine(row, measured));
+  }
   if (values.json === undefined) return;
-  const machine = await describeMachine([]);
-  const subjects = [...measured].map(([{ what, unit }, figures]) => ({ what, unit, figures }));
-  await writeFile(values.json, `${JSON.stringify({ machine, subjects }, null, 2)}\n`);
+  const report = { machine: await describeMachine([]), rounds: measured };
+  await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`);
 }

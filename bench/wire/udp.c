@@ -49,8 +49,8 @@ static int connect_to(const struct sockaddr_in* address) {
 static ssize_t receive(int fd, char* bytes, struct sockaddr_in* from) {
   socklen_t length = sizeof *from;
   for (;;) {
-    ssize_t got = recvfrom(fd, bytes, BYTES, MSG_DONTWAIT, (struct sockaddr*)from,
-                           from ? &length : NULL);
+    ssize_t got =
+        recvfrom(fd, bytes, BYTES, MSG_DONTWAIT, (struct sockaddr*)from, from ? &length : NULL);
     if (got >= 0) return got;
     if (errno != EAGAIN && errno != EINTR) fail("recvfrom");
   }
