@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -13,6 +14,7 @@
 #include "softhca/extensions.h"
 #include "softhca/network_options.h"
 #include "softhca/problem.h"
+#include "softhca/srq.h"
 #include "softhca/wire/udp.h"
 
 namespace softhca {
@@ -183,13 +185,43 @@ void begin_packets(QueuePair& qp, const PathChoice& choice) {
   engine.to_rtr(number, receive_attributes(qp));
 }
 
-void packets_ready_to_send(QueuePair& qp) {
+static void packets_ready_to_send(QueuePair& qp) {
   qp.host->network()->engine().to_rts(qp.ex.qp_base.qp_num, send_attributes(qp));
 }
 
-void packets_changed(QueuePair& qp) {
+static void packets_changed(QueuePair& qp) {
   qp.host->network()->engine().change(qp.ex.qp_base.qp_num, receive_attributes(qp),
                                       send_attributes(qp));
+}
+
+void pause_packets(QueuePair& qp, bool paused) {
+  qp.host->network()->engine().pause(qp.ex.qp_base.qp_num, paused, qp.notify_drained);
+}
+
+void continue_packets(QueuePair& qp, ibv_qp_state from) {
+  if (from == IBV_QPS_RTR) return packets_ready_to_send(qp);
+  packets_changed(qp);
+  if (from == IBV_QPS_SQD) pause_packets(qp, false);
+  if (from == IBV_QPS_SQE) qp.host->network()->engine().resume(qp.ex.qp_base.qp_num);
+}
+
+bool packets_are_sending(const QueuePair& qp) {
+  const auto* engine_pair = qp.host->network()->engine().find(qp.ex.qp_base.qp_num);
+  return engine_pair && !engine_pair->requester.idle();
+}
+
+void forget_packets(QueuePair& qp) {
+  if (!qp.packets) return;
+  const Receiving& receiving = qp.packets->receiving;
+  // What a message took from a shared queue and didn't fill goes back.
+  if (receiving.present && receiving.shared_queue && qp.srq) {
+    ibv_sge list[max_sge];
+    std::copy_n(receiving.sge, receiving.sge_count, list);
+    ibv_recv_wr wr{receiving.wr_id, nullptr, list, int(receiving.sge_count)};
+    ibv_recv_wr* bad;
+    post_srq_recv(&qp.srq->verbs, &wr, &bad);
+  }
+  qp.packets.reset();
 }
 
 }  // namespace softhca

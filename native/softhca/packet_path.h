@@ -24,7 +24,11 @@ int open_way(Host& host, const Address& address);
 
 // The changes of state; the caller holds a Network::Guard.
 void begin_packets(QueuePair& qp, const PathChoice& choice);
-void packets_ready_to_send(QueuePair& qp);
-void packets_changed(QueuePair& qp);
+void pause_packets(QueuePair& qp, bool paused);
+// In the state RTS, from where it was before.
+void continue_packets(QueuePair& qp, ibv_qp_state from);
+bool packets_are_sending(const QueuePair& qp);
+// The engine has forgotten the queue pair.
+void forget_packets(QueuePair& qp);
 
 }  // namespace softhca

@@ -165,21 +165,6 @@ ibv_qp* make_qp(ibv_context* context, ibv_qp_init_attr_ex& attr) {
   return &verbs;
 }
 
-// The engine has forgotten the queue pair.
-void forget_packets(QueuePair& qp) {
-  if (!qp.packets) return;
-  const Receiving& receiving = qp.packets->receiving;
-  // What a message took from a shared queue and didn't fill goes back.
-  if (receiving.present && receiving.shared_queue && qp.srq) {
-    ibv_sge list[max_sge];
-    std::copy_n(receiving.sge, receiving.sge_count, list);
-    ibv_recv_wr wr{receiving.wr_id, nullptr, list, int(receiving.sge_count)};
-    ibv_recv_wr* bad;
-    post_srq_recv(&qp.srq->verbs, &wr, &bad);
-  }
-  qp.packets.reset();
-}
-
 // As if new: what was posted is forgotten without completion (10.3.1.1).
 void reset(QueuePair& qp) {
   QpShared& shared = *qp.shared;
@@ -262,23 +247,6 @@ void leave_engine(QueuePair& qp, const ibv_qp_attr& attr, int mask) {
   transport::Engine& engine = qp.host->network()->engine();
   if (attr.qp_state == IBV_QPS_ERR) engine.to_error(number);
   if (attr.qp_state == IBV_QPS_RESET) engine.destroy(number);
-}
-
-void pause_packets(QueuePair& qp, bool paused) {
-  qp.host->network()->engine().pause(qp.ex.qp_base.qp_num, paused, qp.notify_drained);
-}
-
-// In the state RTS, from where it was before.
-void continue_packets(QueuePair& qp, ibv_qp_state from) {
-  if (from == IBV_QPS_RTR) return packets_ready_to_send(qp);
-  packets_changed(qp);
-  if (from == IBV_QPS_SQD) pause_packets(qp, false);
-  if (from == IBV_QPS_SQE) qp.host->network()->engine().resume(qp.ex.qp_base.qp_num);
-}
-
-bool is_sending(const QueuePair& qp) {
-  const auto* engine_pair = qp.host->network()->engine().find(qp.ex.qp_base.qp_num);
-  return engine_pair && !engine_pair->requester.idle();
 }
 
 }  // namespace
@@ -428,7 +396,8 @@ int query_qp(ibv_qp* verbs, ibv_qp_attr* attr, int, ibv_qp_init_attr* init) {
   *attr = qp->attr;
   attr->qp_state = attr->cur_qp_state = state;
   attr->cap = qp->init.cap;
-  attr->sq_draining = state == IBV_QPS_SQD && (qp->packets ? is_sending(*qp) : qp->draining > 0);
+  attr->sq_draining =
+      state == IBV_QPS_SQD && (qp->packets ? packets_are_sending(*qp) : qp->draining > 0);
   *init = qp->init;
   init->send_cq = verbs->send_cq;
   init->recv_cq = verbs->recv_cq;

@@ -67,6 +67,9 @@ struct Requester {
   uint32_t limit = 0;         // one after the last that was ever sent
   uint32_t reads = 0;         // READs and atomics in flight
   uint32_t since_ack_request = 0;
+  // Packets that may be in flight now: fewer after a timeout, which says that the peer or the
+  // network can't keep up, or that nobody is there; then what was lost is asked for by one packet.
+  uint32_t window = 0;
   uint8_t retries_left = 0, rnr_retries_left = 0;
   bool paused = false;      // SQD
   bool draining = false;    // SQD, and the program is to hear when nothing is in flight
