@@ -6,14 +6,23 @@ import { ClosedError } from '../errors.js';
 import { ApertureError } from './errors.js';
 import { guestDoor } from './guest-door.js';
 import * as header from './header.js';
-import { isNativeError, native, type LoopWatch, type MappingHandle } from './native.js';
+import {
+  isNativeError,
+  native,
+  type HeartbeatHandle,
+  type LoopWatch,
+  type MappingHandle,
+} from './native.js';
 import { PageAllocator } from './page-allocator.js';
-import { Participants } from './participants.js';
+import { HEARTBEAT_WORD, Participants } from './participants.js';
 
 const { errno } = system;
 
 /** Whoever creates the aperture owns blocks under this name; participant i owns them under i + 2. */
 const CREATOR = 1;
+
+/** Often enough to tell a process that is stopped within a second, and rare enough to cost nothing. */
+const HEARTBEAT_MS = 250;
 
 /** What `Aperture.create` is to make. */
 export interface ApertureOptions {
@@ -67,6 +76,7 @@ export class Aperture {
   readonly #allocator: PageAllocator;
   readonly #blocks = new Map<number, WeakRef<ArrayBuffer>>();
   #owner = CREATOR;
+  #heartbeat: HeartbeatHandle | undefined;
   #closed = false;
 
   private constructor(
@@ -158,13 +168,15 @@ export class Aperture {
   }
 
   /**
-   * Joins the table of participants under an index of one's own.
+   * Joins the table of participants under an index of one's own, and beats there until `close`.
    *
    * @throws ApertureError `ERR_APERTURE_PARTICIPANT` when the index is taken or out of range.
    */
   attach(index: number): void {
     this.#open('attach').participants.attach(index);
     this.#owner = index + 2;
+    const word = this.participants.recordWord(index) + HEARTBEAT_WORD;
+    this.#heartbeat ??= native.startHeartbeat(this.#handle, word * 4, HEARTBEAT_MS);
   }
 
   /**
@@ -261,6 +273,7 @@ export class Aperture {
     if (this.#closed) return;
     this.#closed = true;
     open.delete(this);
+    if (this.#heartbeat !== undefined) native.stopHeartbeat(this.#heartbeat);
     for (const reference of this.#blocks.values()) {
       const buffer = reference.deref();
       if (buffer !== undefined && buffer.byteLength > 0) native.detach(buffer);

@@ -22,7 +22,7 @@ import { ApertureError } from './errors.js';
 const MAGIC = Buffer.from('VIADUCT\n', 'latin1');
 
 /** Increased whenever a field moves; both sides of an aperture must be of one version. */
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
 export const PAGE_BYTES = 4096;
 export const PARTICIPANTS_OFFSET = PAGE_BYTES;

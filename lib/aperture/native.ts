@@ -8,6 +8,13 @@ export interface MappingHandle {
   readonly [mappingHandle]: true;
 }
 
+declare const heartbeatHandle: unique symbol;
+
+/** A thread in native code that beats. */
+export interface HeartbeatHandle {
+  readonly [heartbeatHandle]: true;
+}
+
 export interface NativeMapping {
   readonly handle: MappingHandle;
   readonly memory: ArrayBuffer;
@@ -29,6 +36,8 @@ export interface NativeAperture {
   createAperture(sizeBytes: number): NativeMapping;
   openAperture(path: string): NativeMapping;
   closeAperture(handle: MappingHandle): void;
+  startHeartbeat(handle: MappingHandle, wordOffset: number, intervalMs: number): HeartbeatHandle;
+  stopHeartbeat(heartbeat: HeartbeatHandle): void;
   mapBlock(handle: MappingHandle, offset: number, length: number): ArrayBuffer;
   detach(buffer: ArrayBuffer): void;
   addressOf(view: Uint8Array): number;

@@ -9,6 +9,7 @@
  * | 4 | pid, in its own kernel and pid namespace |
  * | 8 | its kernel, 64 bits |
  * | 16 | start time of the process in clock ticks, 64 bits |
+ * | 24 | heartbeats: counts up while the process can run |
  * | 64 | sleeping: bit 0 is set while it may sleep on its doorbell; the layers above use the others |
  * | 68 | doorbell: counts rings |
  * | 128 | length in bytes, then text: why it failed |
@@ -39,6 +40,8 @@ const FAILED = 3;
 const PID_WORD = 4 / 4;
 const KERNEL_OFFSET = 8;
 const START_OFFSET = 16;
+/** Word of a record that its participant counts up. */
+export const HEARTBEAT_WORD = 24 / 4;
 /** Word of a record that says that its participant may sleep on its doorbell. */
 export const SLEEPING_WORD = 64 / 4;
 /** Its bit for that. */
@@ -183,6 +186,14 @@ export class Participants {
     const length = Math.min(Math.max(view.getInt32(REASON_OFFSET, true), 0), REASON_BYTES);
     const text = Buffer.from(this.#memory, record * 4 + REASON_OFFSET + 4, length);
     return { ...described, reason: text.toString('utf8') };
+  }
+
+  /**
+   * How often a participant has beaten, as a 32-bit number that wraps around. Unless it moves on within some seconds, the
+   * participant's process or virtual machine is stopped; however busy it is, it beats.
+   */
+  heartbeats(index: number): number {
+    return Atomics.load(this.words, this.recordWord(index) + HEARTBEAT_WORD);
   }
 
   /** True once `attach` has been completed for that index. */

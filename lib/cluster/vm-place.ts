@@ -14,8 +14,11 @@ import {
   type GuestProcess,
 } from '../vm/index.js';
 
-/** A rank's address on the network of its job. */
-const addressOf = (rank: number): string => `10.86.0.${rank + 1}`;
+/** A machine's address on the network of its job. */
+const addressOf = (machine: number): string => `10.86.0.${machine + 1}`;
+
+/** What Node.js and its rank need in a machine that several share. */
+const RANK_MEMORY_BYTES = 256 * 2 ** 20;
 
 /** What runs a rank's machine, or `'host'` for a rank without one. */
 export type RankDriver = DriverName | 'host';
@@ -23,12 +26,14 @@ export type RankDriver = DriverName | 'host';
 /** What machines the ranks get. */
 export interface VmPlaceOptions {
   /**
-   * What runs the machines; of several, rank 0 gets the first, rank 1 the second, and after the last comes the first
-   * again. A rank that gets `'host'` runs on this host beside the machines.
+   * What runs the machines; of several, the first machine gets the first, the second the second, and after the last comes
+   * the first again. The ranks of one that gets `'host'` run on this host beside the machines.
    */
   readonly driver: RankDriver | readonly RankDriver[];
   /** How many ranks the job has. */
   readonly size: number;
+  /** How many ranks share a machine: ranks 0 to `ranksPerVm` - 1 the first, and so on; 1 by default. */
+  readonly ranksPerVm?: number;
   /** Joins the machines by a link of their own, which leads nowhere else. */
   readonly network?: boolean;
 }
@@ -60,14 +65,22 @@ function feedStandardInput(guest: GuestProcess): () => void {
  */
 export class VmPlace implements Place {
   readonly #options: VmPlaceOptions;
-  readonly #machines = new Set<VirtualMachine>();
+  /** By number; a machine boots for the first of its ranks that starts. */
+  readonly #machines = new Map<number, Promise<VirtualMachine>>();
   readonly #link: VirtualLink | undefined;
   readonly #host = new HostPlace();
   readonly #stopInput: (() => void)[] = [];
 
-  /** @throws VmError when there is no link for that many machines, or for a rank on the host. */
+  /** @throws VmError when there is no link for that many machines, or for a rank on the host; when options are wrong. */
   constructor(options: VmPlaceOptions) {
     this.#options = options;
+    if (!(Number.isInteger(this.#ranksPerVm) && this.#ranksPerVm >= 1)) {
+      throw new VmError(
+        'ERR_VM_ARGUMENT',
+        `the ranks of a machine must be a whole number of at least 1, not ${options.ranksPerVm}`,
+        { call: 'new VmPlace', operands: { ranksPerVm: options.ranksPerVm } },
+      );
+    }
     if (options.network === true && [options.driver].flat().includes('host')) {
       throw new VmError(
         'ERR_VM_ARGUMENT',
@@ -76,7 +89,7 @@ export class VmPlace implements Place {
       );
     }
     // A link has two ends at least; a rank alone has the address of the first.
-    if (options.network === true) this.#link = VirtualLink.create(Math.max(2, options.size));
+    if (options.network === true) this.#link = VirtualLink.create(Math.max(2, this.#machineCount));
   }
 
   /**
@@ -88,10 +101,24 @@ export class VmPlace implements Place {
   async start(start: RankStart): Promise<RankProcess> {
     const driver = this.#driverOf(start.rank);
     if (driver === 'host') return this.#host.start(start);
-    const vm = await this.#boot(start, driver);
+    const machine = this.#machineOf(start.rank);
+    let booting = this.#machines.get(machine);
+    if (booting === undefined) {
+      booting = this.#boot(machine, driver, start);
+      this.#machines.set(machine, booting);
+    }
+    const vm = await booting;
+    const { port, connection } = await vm.openPort();
     const guest = vm.spawn(start.command, start.args, {
       cwd: start.cwd,
-      env: { ...start.env, VIADUCT_APERTURE: vm.apertureDoor, ...this.#addresses() },
+      env: {
+        ...start.env,
+        VIADUCT_APERTURE: vm.apertureDoor,
+        ...(this.#ranksPerVm > 1 && driver === 'uml' ? { VIADUCT_OVERSUBSCRIBED: '1' } : {}),
+        PMI_PORT: `127.0.0.1:${port}`,
+        PMI_ID: String(start.rank),
+        ...this.#addresses(),
+      },
     });
     await guest.started;
     if (start.stdin === 'inherit') this.#stopInput.push(feedStandardInput(guest));
@@ -99,45 +126,73 @@ export class VmPlace implements Place {
     return {
       stdout: guest.stdout,
       stderr: guest.stderr,
+      pmi: connection,
       exited: guest.exited,
       kill: (signal) => {
-        if (signal === 'SIGKILL') void vm.kill();
+        if (signal === 'SIGKILL' && this.#ranksPerVm === 1) void vm.kill();
         else guest.kill(signal);
       },
     };
   }
 
+  /** Each machine is a node, and the host one more. */
+  nodeOf(rank: number): number {
+    return this.#driverOf(rank) === 'host' ? this.#machineCount : this.#machineOf(rank);
+  }
+
   /** Stops all machines, then closes their link. */
   async close(): Promise<void> {
     for (const stop of this.#stopInput) stop();
-    await Promise.all([...this.#machines].map((vm) => vm.stop()));
+    const stopped = [...this.#machines.values()].map(async (booting) => {
+      // One that could not be booted has been told of as its ranks' failure.
+      const vm = await booting.catch(() => undefined);
+      await vm?.stop();
+    });
+    await Promise.all(stopped);
     await this.#host.close();
     this.#link?.close();
   }
 
-  #driverOf(rank: number): RankDriver {
-    const { driver } = this.#options;
-    return typeof driver === 'string' ? driver : (driver[rank % driver.length] ?? 'host');
+  get #ranksPerVm(): number {
+    return this.#options.ranksPerVm ?? 1;
   }
 
-  async #boot(start: RankStart, driver: DriverName): Promise<VirtualMachine> {
-    const { rank, aperture, cpu, signal } = start;
-    const end = this.#link?.ends[rank];
-    const vm = await VirtualMachine.boot({
+  get #machineCount(): number {
+    return Math.ceil(this.#options.size / this.#ranksPerVm);
+  }
+
+  #machineOf(rank: number): number {
+    return Math.floor(rank / this.#ranksPerVm);
+  }
+
+  #driverOf(rank: number): RankDriver {
+    const { driver } = this.#options;
+    if (typeof driver === 'string') return driver;
+    return driver[this.#machineOf(rank) % driver.length] ?? 'host';
+  }
+
+  async #boot(machine: number, driver: DriverName, start: RankStart): Promise<VirtualMachine> {
+    const { aperture, cpu, signal } = start;
+    const end = this.#link?.ends[machine];
+    const ranks = this.#ranksPerVm;
+    return VirtualMachine.boot({
       driver,
-      name: `rank-${rank}`,
+      name: ranks === 1 ? `rank-${machine}` : `vm-${machine}`,
       aperture,
       signal,
-      ...(cpu === undefined ? {} : { cpu }),
-      ...(end === undefined ? {} : { network: end, address: `${addressOf(rank)}/24` }),
+      // Not a processor for each in User-Mode Linux, which has one.
+      ...(ranks > 1 && driver === 'qemu' ? { vcpus: ranks } : {}),
+      ...(ranks > 1 ? { memoryBytes: ranks * RANK_MEMORY_BYTES } : {}),
+      ...(ranks > 1 || cpu === undefined ? {} : { cpu }),
+      ...(end === undefined ? {} : { network: end, address: `${addressOf(machine)}/24` }),
     });
-    this.#machines.add(vm);
-    return vm;
   }
 
   #addresses(): Record<string, string> {
     if (this.#link === undefined) return {};
-    const addresses = Array.from({ length: this.#options.size }, (_, rank) => addressOf(rank));
+    const addresses = Array.from({ length: this.#options.size }, (_, rank) =>
+      addressOf(this.#machineOf(rank)),
+    );
     return { [NETWORK_ADDRESSES]: addresses.join(',') };
   }
 }

@@ -8,6 +8,8 @@ type OptionTable = NonNullable<ParseArgsConfig['options']>;
 /** Options by their long names; the program with its arguments is empty if there is none. */
 export interface CommandLine {
   readonly values: Readonly<Record<string, string | boolean | undefined>>;
+  /** Each value of options that may be given several times (`multiple`), in their order. */
+  readonly lists: Readonly<Record<string, readonly string[]>>;
   readonly program: readonly string[];
 }
 
@@ -33,11 +35,12 @@ export function parseCommandLine(
     tokens: true,
   });
   const values: Record<string, string | boolean | undefined> = {};
+  const lists: Record<string, string[]> = {};
   for (const token of tokens) {
     if (token.kind === 'option-terminator') {
-      return { values, program: args.slice(token.index + 1) };
+      return { values, lists, program: args.slice(token.index + 1) };
     }
-    if (token.kind === 'positional') return { values, program: args.slice(token.index) };
+    if (token.kind === 'positional') return { values, lists, program: args.slice(token.index) };
     const option = Object.hasOwn(options, token.name) ? options[token.name] : undefined;
     const negated = token.rawName === `--no-${token.name}`;
     if (option === undefined || (negated && option.type !== 'boolean')) {
@@ -49,7 +52,8 @@ export function parseCommandLine(
       continue;
     }
     if (token.value === undefined) throw new UsageError(`${token.rawName} needs a value`);
-    values[token.name] = token.value;
+    if (option.multiple === true) (lists[token.name] ??= []).push(token.value);
+    else values[token.name] = token.value;
   }
-  return { values, program: [] };
+  return { values, lists, program: [] };
 }

@@ -2,15 +2,24 @@
 import type { RankDriver } from '../cluster/index.js';
 import type { JobOptions } from '../job/index.js';
 import { parseCommandLine } from './command-line.js';
+import { ranksOfHosts } from './hosts-file.js';
 import { UsageError } from './usage-error.js';
 
 const OPTIONS = {
   ranks: { type: 'string', short: 'n' },
+  hosts: { type: 'string' },
   vm: { type: 'string' },
+  'ranks-per-vm': { type: 'string' },
   network: { type: 'boolean' },
+  threads: { type: 'boolean' },
   bind: { type: 'string' },
   label: { type: 'boolean' },
+  env: { type: 'string', multiple: true },
+  cwd: { type: 'string' },
   timeout: { type: 'string' },
+  heartbeat: { type: 'string' },
+  'output-dir': { type: 'string' },
+  json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -21,32 +30,86 @@ type OptionValue = string | boolean | undefined;
 
 /** What the user asked for. */
 export interface RunOptions {
-  readonly job: Pick<JobOptions, 'command' | 'args' | 'size' | 'bind' | 'label' | 'timeoutMs'>;
+  readonly job: Omit<JobOptions, 'place' | 'stdin' | 'onEvent'>;
   /** The drivers of the ranks' virtual machines, in turn; undefined runs all ranks on this host. */
   readonly vm: readonly RankDriver[] | undefined;
+  readonly ranksPerVm: number;
   readonly network: boolean;
+  /** Ranks are threads of one process. */
+  readonly threads: boolean;
 }
 
 function wrong(option: string, wanted: string, given: OptionValue): UsageError {
   return new UsageError(`${option} must be ${wanted}, not '${String(given)}'`);
 }
 
-function parseRanks(value: OptionValue): number {
-  if (value === undefined) throw new UsageError('say how many ranks to start, as in -n 2');
-  const ranks = Number(value);
-  if (!/^[0-9]+$/.test(String(value)) || !Number.isSafeInteger(ranks) || ranks < 1) {
-    throw wrong('-n', 'a whole number of at least 1', value);
+function parseCount(option: string, value: OptionValue): number {
+  const count = Number(value);
+  if (!/^[0-9]+$/.test(String(value)) || !Number.isSafeInteger(count) || count < 1) {
+    throw wrong(option, 'a whole number of at least 1', value);
+  }
+  return count;
+}
+
+function parseRanks(value: OptionValue, hosts: OptionValue): number {
+  const room = hosts === undefined ? undefined : ranksOfHosts(String(hosts));
+  if (value === undefined && room === undefined) {
+    throw new UsageError('say how many ranks to start, as in -n 2');
+  }
+  const ranks = value === undefined ? Number(room) : parseCount('-n', value);
+  if (room !== undefined && ranks > room) {
+    throw new UsageError(`-n ${ranks} is more than the ${room} ranks that --hosts has room for`);
   }
   return ranks;
 }
 
-function parseTimeout(value: OptionValue): { timeoutMs?: number } {
-  if (value === undefined) return {};
-  const timeoutMs = Number(value) * 1000;
-  if (String(value).trim() === '' || !(timeoutMs > 0 && timeoutMs < 2 ** 31)) {
-    throw wrong('--timeout', 'a number of seconds above 0 and below 2147483', value);
+function parseMilliseconds(option: string, value: string, leastMs: number): number {
+  const milliseconds = Number(value) * 1000;
+  const isEnough = leastMs === 0 ? milliseconds > 0 : milliseconds >= leastMs;
+  if (value.trim() === '' || !(isEnough && milliseconds < 2 ** 31)) {
+    const least = leastMs === 0 ? 'above 0' : `of at least ${leastMs / 1000}`;
+    throw wrong(option, `a number of seconds ${least} and below 2147483`, value);
   }
-  return { timeoutMs };
+  return milliseconds;
+}
+
+function parseTimes(values: Readonly<Record<string, OptionValue>>) {
+  const { timeout, heartbeat } = values;
+  return {
+    ...(timeout === undefined
+      ? {}
+      : { timeoutMs: parseMilliseconds('--timeout', String(timeout), 0) }),
+    ...(heartbeat === undefined
+      ? {}
+      : {
+          heartbeatTimeoutMs:
+            heartbeat === 'never'
+              ? Infinity
+              : parseMilliseconds('--heartbeat', String(heartbeat), 1000),
+        }),
+  };
+}
+
+/** The environment of this process, with what was given. */
+function parseEnvironment(settings: readonly string[] = []): {
+  env?: Record<string, string | undefined>;
+} {
+  if (settings.length === 0) return {};
+  const env: Record<string, string | undefined> = { ...process.env };
+  for (const setting of settings) {
+    const at = setting.indexOf('=');
+    if (at <= 0) throw wrong('--env', 'NAME=VALUE', setting);
+    env[setting.slice(0, at)] = setting.slice(at + 1);
+  }
+  return { env };
+}
+
+function parsePaths(values: Readonly<Record<string, OptionValue>>) {
+  const { cwd, 'output-dir': outputDir } = values;
+  return {
+    ...(cwd === undefined ? {} : { cwd: String(cwd) }),
+    ...(outputDir === undefined ? {} : { outputDir: String(outputDir) }),
+  };
 }
 
 const isRankDriver = (name: string): name is RankDriver => ['uml', 'qemu', 'host'].includes(name);
@@ -64,13 +127,22 @@ function parseVm(value: OptionValue): RankDriver[] | undefined {
  * @throws UsageError
  */
 export function parseRunOptions(args: readonly string[]): RunOptions | 'help' {
-  const { values, program } = parseCommandLine(args, OPTIONS, DEFAULTS);
+  const { values, lists, program } = parseCommandLine(args, OPTIONS, DEFAULTS);
   if (values['help'] === true) return 'help';
-  const size = parseRanks(values['ranks']);
+  const size = parseRanks(values['ranks'], values['hosts']);
   const vm = parseVm(values['vm']);
+  const perVm = values['ranks-per-vm'];
+  if (perVm !== undefined && vm === undefined) {
+    throw new UsageError('--ranks-per-vm is for ranks in virtual machines: add --vm');
+  }
+  const threads = values['threads'] === true;
+  if (threads && (vm !== undefined || values['network'] === true)) {
+    throw new UsageError('--threads runs all ranks in one process: leave out --vm and --network');
+  }
   const { bind = 'core' } = values;
   if (bind !== 'core' && bind !== 'none') throw wrong('--bind', 'core or none', bind);
-  const timeout = parseTimeout(values['timeout']);
+  const times = parseTimes(values);
+  const environment = parseEnvironment(lists['env']);
   const command = program.at(0);
   if (command === undefined || command === '') {
     throw new UsageError('name the program to run, as in -n 2 -- node app.js');
@@ -82,9 +154,14 @@ export function parseRunOptions(args: readonly string[]): RunOptions | 'help' {
       size,
       bind,
       label: values['label'] !== false,
-      ...timeout,
+      json: values['json'] === true,
+      ...times,
+      ...environment,
+      ...parsePaths(values),
     },
     vm,
+    ranksPerVm: perVm === undefined ? 1 : parseCount('--ranks-per-vm', perVm),
     network: values['network'] === true,
+    threads,
   };
 }

@@ -1,11 +1,14 @@
 /** `viaduct run`: starts a job, passes signals on to it, and ends with its status. */
 import { constants } from 'node:os';
 
-import { HostPlace, Job, type JobEvent, type Place } from '../job/index.js';
+import { HostPlace, Job, ThreadPlace, type JobEvent, type Place } from '../job/index.js';
 import { help } from './run-help.js';
 import { parseRunOptions, type RunOptions } from './run-options.js';
 
 const FORWARDED: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
+
+/** Passed on without a meaning for the job. */
+const MEANINGLESS: readonly NodeJS.Signals[] = ['SIGUSR1', 'SIGUSR2'];
 
 /** npm and npx pass on a Ctrl-C that the terminal has sent us already: that is not a second one. */
 const ECHO_MS = 250;
@@ -15,10 +18,11 @@ function report(event: JobEvent): void {
 }
 
 async function placeFor(options: RunOptions): Promise<Place> {
-  const { network } = options;
+  const { network, ranksPerVm } = options;
+  if (options.threads) return new ThreadPlace();
   if (options.vm === undefined) return new HostPlace({ network });
   const cluster = await import('../cluster/index.js');
-  return new cluster.VmPlace({ driver: options.vm, size: options.job.size, network });
+  return new cluster.VmPlace({ driver: options.vm, size: options.job.size, network, ranksPerVm });
 }
 
 /** Runs the command; resolves to its exit status. */
@@ -32,7 +36,8 @@ export async function run(args: readonly string[]): Promise<number> {
     ...options.job,
     place: await placeFor(options),
     stdin: 'inherit',
-    onEvent: report,
+    // Who reads JSON finds the failure there.
+    ...(options.job.json === true ? {} : { onEvent: report }),
   });
 
   let interruptedBy: NodeJS.Signals | undefined;
@@ -44,9 +49,12 @@ export async function run(args: readonly string[]): Promise<number> {
     interruptedAt = now;
     job.interrupt(signal);
   };
+  const passOn = (signal: NodeJS.Signals): void => job.signal(signal);
   for (const signal of FORWARDED) process.on(signal, forward);
+  for (const signal of MEANINGLESS) process.on(signal, passOn);
   const { exitCode } = await job.result;
   for (const signal of FORWARDED) process.off(signal, forward);
+  for (const signal of MEANINGLESS) process.off(signal, passOn);
   // Output that nobody took would keep an interrupted launcher alive.
   if (interruptedBy !== undefined) process.exit(128 + constants.signals[interruptedBy]);
   return exitCode;

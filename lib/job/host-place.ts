@@ -1,11 +1,12 @@
 /** Starts ranks as processes of this host, each under a guard of its own. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Duplex } from 'node:stream';
 
 import { guarded, KILL_TREE } from './guard.js';
 import { JobError } from './job-error.js';
 import type { Place, RankExit, RankProcess, RankStart } from './place.js';
-import { LAUNCHER_PID, NETWORK_ADDRESSES } from './rank-environment.js';
+import { LAUNCHER_PID, NETWORK_ADDRESSES, PMI_DESCRIPTOR } from './rank-environment.js';
 
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOENT: 'build it with `npm rebuild viaduct`',
@@ -13,6 +14,9 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EAGAIN: 'raise the limit of processes with `ulimit -u`',
   E2BIG: 'shorten the arguments or the environment',
 };
+
+/** The first descriptor after the standard streams: a pipe of Node.js, which is a socket. */
+const PMI_FD = 3;
 
 function explain(error: unknown, guard: string): JobError {
   const { message, code = '', errno } = error as NodeJS.ErrnoException;
@@ -61,10 +65,15 @@ export class HostPlace implements Place {
     const { command, args } = guarded(start, start.cpu);
     const child = spawn(command, args, {
       cwd: start.cwd,
-      env: { ...start.env, [LAUNCHER_PID]: String(process.pid), ...this.#addresses(start.size) },
+      env: {
+        ...start.env,
+        [LAUNCHER_PID]: String(process.pid),
+        [PMI_DESCRIPTOR]: String(PMI_FD),
+        ...this.#addresses(start.size),
+      },
       // A Ctrl-C must not reach ranks by the terminal as well as by the job.
       detached: true,
-      stdio: [start.stdin, 'pipe', 'pipe'],
+      stdio: [start.stdin, 'pipe', 'pipe', 'pipe'],
     });
     await once(child, 'spawn').catch((error: unknown) => {
       throw explain(error, command);
@@ -78,8 +87,9 @@ export class HostPlace implements Place {
       });
     });
     return {
-      stdout: child.stdout,
-      stderr: child.stderr,
+      stdout: child.stdout!,
+      stderr: child.stderr!,
+      pmi: child.stdio[PMI_FD] as Duplex,
       exited,
       kill: (signal) => {
         if (this.#guards.has(guard)) process.kill(guard, signal === 'SIGKILL' ? KILL_TREE : signal);

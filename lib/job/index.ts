@@ -10,4 +10,5 @@ export { type JobEvent, type JobOptions, type JobResult } from './job-options.js
 export { Job, runJob } from './job.js';
 export { type Place, type RankExit, type RankProcess, type RankStart } from './place.js';
 export { resolveProgram } from './program.js';
+export { ThreadPlace } from './thread-place.js';
 export { exitStatusOf } from './signal-name.js';

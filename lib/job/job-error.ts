@@ -3,7 +3,7 @@ import { ViaductError, type ErrorDetails } from '../errors.js';
 
 /**
  * The job could not be started as it was asked for. Codes: `ERR_JOB_OPTION`, `ERR_JOB_CWD`,
- * `ERR_JOB_PROGRAM` (there is no such program), `ERR_JOB_NOT_EXECUTABLE`, `ERR_JOB_SPAWN` (the
+ * `ERR_JOB_OUTPUT_DIR`, `ERR_JOB_PROGRAM` (there is no such program), `ERR_JOB_NOT_EXECUTABLE`, `ERR_JOB_SPAWN` (the
  * operating system refused a process).
  */
 export class JobError extends ViaductError {}
@@ -14,7 +14,9 @@ export class JobError extends ViaductError {}
  * - `ERR_RANK_START`: the rank's process or virtual machine could not be started (see `cause`);
  * - `ERR_RANK_EXIT`: the rank ended with an exit status other than 0;
  * - `ERR_RANK_SIGNAL`: a signal killed the rank;
+ * - `ERR_RANK_ABORT`: the rank asked for the job's end, as MPI_Abort does;
  * - `ERR_RANK_NOT_FINALIZED`: the rank left the job without finalizing while others still ran;
+ * - `ERR_RANK_SILENT`: the rank is there but can't run: it was stopped, or its virtual machine hangs;
  * - `ERR_RANK_LOST`: the place where the rank ran, such as its virtual machine, ended under it;
  * - `ERR_JOB_TIMEOUT`: the job ran longer than it was allowed to;
  * - `ERR_JOB_OUTPUT`: what the ranks wrote could not be passed on.

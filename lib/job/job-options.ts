@@ -44,10 +44,27 @@ export interface JobOptions {
   readonly bind?: 'core' | 'none';
   /** Whether each line of output has `[rank] ` in front; by default it has. */
   readonly label?: boolean;
+  /**
+   * A folder that is made if need be; each rank's output then goes, without labels, to its files `rank-N.out` and `rank-N.err`
+   * there, and not to `stdout` and `stderr`.
+   */
+  readonly outputDir?: string;
+  /**
+   * Writes the job's events to `stdout`, each a line of JSON: those of `onEvent`, then `{"type": "result", "exitCode", "failure"}`.
+   * The ranks' output comes among them as `{"type": "output", "rank", "stream": "stdout" | "stderr", "text"}`, each a piece
+   * of one or more whole lines. False by default.
+   */
+  readonly json?: boolean;
   /** Where ranks run; by default on this host. The job closes it at its end. */
   readonly place?: Place;
   /** Milliseconds after which the job is ended as failed (`ERR_JOB_TIMEOUT`), at most 2³¹ - 1; no limit by default. */
   readonly timeoutMs?: number;
+  /**
+   * Milliseconds after which a rank that has joined and can't run, since it was stopped or its virtual machine hangs, ends
+   * the job as failed (`ERR_RANK_SILENT`); 30000 by default, at least 1000; `Infinity` waits for ever. A rank that is
+   * busy, or waits, is not silent.
+   */
+  readonly heartbeatTimeoutMs?: number;
   /** `inherit` gives rank 0 this process's standard input; by default all ranks read an empty one. */
   readonly stdin?: 'inherit' | 'ignore';
   /** Where the ranks' standard output goes; by default to this process's. */
@@ -83,6 +100,9 @@ function wrong(message: string, operands: Record<string, unknown>): JobError {
   return new JobError('ERR_JOB_OPTION', message, { call: 'runJob', operands });
 }
 
+/** Ranks beat four times in that time. */
+const LEAST_HEARTBEAT_MS = 1000;
+
 /** Timers count in 32 bits. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -109,6 +129,18 @@ export function checkOptions(options: JobOptions): CheckedOptions {
       { timeoutMs },
     );
   }
+  const { heartbeatTimeoutMs } = options;
+  if (
+    heartbeatTimeoutMs !== undefined &&
+    heartbeatTimeoutMs !== Infinity &&
+    !(heartbeatTimeoutMs >= LEAST_HEARTBEAT_MS && heartbeatTimeoutMs <= LONGEST_TIMEOUT_MS)
+  ) {
+    throw wrong(
+      `the heartbeat's timeout must be from ${LEAST_HEARTBEAT_MS} to ${LONGEST_TIMEOUT_MS} ms, or Infinity, ` +
+        `not ${heartbeatTimeoutMs}`,
+      { heartbeatTimeoutMs },
+    );
+  }
   const cwd = resolve(options.cwd ?? '.');
   if (!statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) {
     throw new JobError('ERR_JOB_CWD', `the working directory ${cwd} is not a directory`, {
@@ -117,5 +149,7 @@ export function checkOptions(options: JobOptions): CheckedOptions {
     });
   }
   const program = resolveProgram(command, cwd, env['PATH'] ?? '/usr/bin:/bin');
-  return { ...options, command: program, args, env, cwd };
+  const outputDir =
+    options.outputDir === undefined ? {} : { outputDir: resolve(options.outputDir) };
+  return { ...options, command: program, args, env, cwd, ...outputDir };
 }

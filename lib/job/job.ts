@@ -2,8 +2,10 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { createJobAperture } from '../mpi/job-aperture.js';
+import { PmiServer } from '../pmi/index.js';
+import { HeartbeatWatch } from './heartbeat-watch.js';
 import { HostPlace } from './host-place.js';
-import { createJobAperture } from './job-aperture.js';
 import { JobFailure } from './job-error.js';
 import {
   checkOptions,
@@ -12,13 +14,16 @@ import {
   type JobOptions,
   type JobResult,
 } from './job-options.js';
-import { LineRelay } from './line-relay.js';
-import { Outlet } from './outlet.js';
+import type { LineRelay } from './line-relay.js';
+import { JobOutput } from './output.js';
 import type { Place, RankProcess } from './place.js';
 import { usableProcessors } from './processors.js';
 import { rankEnvironment } from './rank-environment.js';
 import { exitStatusOf } from './signal-name.js';
 import { Verdict, type RankEnd } from './verdict.js';
+
+/** How long a rank that can't run is waited for, unless the job says otherwise. */
+const HEARTBEAT_TIMEOUT_MS = 30_000;
 
 /** How long ranks have between one step of ending them and the next, harsher one. */
 const GRACE_MS = 1500;
@@ -53,14 +58,16 @@ export class Job {
   readonly #options: CheckedOptions;
   readonly #place: Place;
   readonly #aperture: ReturnType<typeof createJobAperture>;
-  readonly #stdout: Outlet;
-  readonly #stderr: Outlet;
+  readonly #output: JobOutput;
+  readonly #pmi: PmiServer;
   readonly #verdict = new Verdict();
   /** Ranks that have not ended, started or not. */
   readonly #unfinished: Set<number>;
   readonly #living = new Map<number, RankProcess>();
   /** Ranks that this launcher sent a signal to: how they end says nothing about them. */
   readonly #signalled = new Set<number>();
+  /** Ranks that asked for the job's end, with the status that they asked for. */
+  readonly #aborts = new Map<number, number>();
   /** Aborted when the job ends early, with what ranks that still start are sent. */
   readonly #ending = new AbortController();
   /** Aborted when output that nobody takes is not waited for any longer. */
@@ -82,10 +89,19 @@ export class Job {
   private constructor(options: JobOptions) {
     this.#options = checkOptions(options);
     this.#unfinished = new Set(Array.from({ length: options.size }, (_, rank) => rank));
-    this.#aperture = createJobAperture(options.size);
+    this.#output = new JobOutput(this.#options, this.#outputBroke);
+    try {
+      this.#aperture = createJobAperture(options.size);
+    } catch (error) {
+      this.#output.close();
+      throw error;
+    }
     this.#place = options.place ?? new HostPlace();
-    this.#stdout = new Outlet(options.stdout ?? process.stdout, this.#outputBroke);
-    this.#stderr = new Outlet(options.stderr ?? process.stderr, this.#outputBroke);
+    this.#pmi = new PmiServer({
+      size: options.size,
+      nodes: Array.from({ length: options.size }, (_, rank) => this.#place.nodeOf?.(rank) ?? 0),
+      onAbort: (rank, exitCode) => this.#aborted(rank, exitCode),
+    });
     this.result = this.#run();
   }
 
@@ -107,14 +123,27 @@ export class Job {
     this.#after(INTERRUPT_GRACE_MS + GRACE_MS, () => this.#impatience.abort());
   }
 
+  /** Passes a signal to all ranks and lets the job go on: such as SIGUSR1, or SIGCONT to ranks that were stopped. */
+  signal(signal: NodeJS.Signals): void {
+    for (const process of this.#living.values()) process.kill(signal);
+  }
+
   async #run(): Promise<JobResult> {
-    const { size, timeoutMs } = this.#options;
+    const { size, timeoutMs, heartbeatTimeoutMs = HEARTBEAT_TIMEOUT_MS } = this.#options;
     const processors = usableProcessors();
     const oversubscribed = size > processors.length;
     const bound = !oversubscribed && this.#options.bind !== 'none';
     if (timeoutMs !== undefined) {
       this.#after(timeoutMs, () => this.#timedOut(timeoutMs));
     }
+    const heartbeats =
+      heartbeatTimeoutMs === Infinity
+        ? undefined
+        : new HeartbeatWatch(this.#aperture.participants, {
+            size,
+            timeoutMs: heartbeatTimeoutMs,
+            onSilent: (rank, reason) => this.#fellSilent(rank, reason),
+          });
     try {
       const ends = await Promise.allSettled(
         Array.from({ length: size }, (_, rank) =>
@@ -122,14 +151,19 @@ export class Job {
         ),
       );
       for (const end of ends) if (end.status === 'rejected') throw end.reason;
-      await this.#patiently(Promise.all([this.#stdout.flush(), this.#stderr.flush()]));
+      this.#output.event({ type: 'result', ...this.#judge() });
+      await this.#patiently(this.#output.flush());
     } finally {
+      heartbeats?.close();
       for (const timer of this.#timers) clearTimeout(timer);
-      this.#stdout.close();
-      this.#stderr.close();
+      this.#output.close();
       await this.#place.close();
       this.#aperture.close();
     }
+    return this.#judge();
+  }
+
+  #judge(): JobResult {
     if (this.#interruptedBy !== undefined) {
       return { exitCode: exitStatusOf(this.#interruptedBy), failure: undefined };
     }
@@ -138,7 +172,7 @@ export class Job {
   }
 
   async #runRank(rank: number, cpu: number | undefined, oversubscribed: boolean): Promise<void> {
-    const { size, command, args, env, cwd, label = true, stdin = 'ignore' } = this.#options;
+    const { size, command, args, env, cwd, stdin = 'ignore' } = this.#options;
     const aperture = this.#aperture.path;
     let started: RankProcess;
     try {
@@ -161,17 +195,15 @@ export class Job {
     }
     this.#living.set(rank, started);
     if (this.#lastSignal !== undefined) this.#signal(rank, started, this.#lastSignal);
+    if (started.pmi !== undefined) this.#pmi.serve(rank, started.pmi);
     this.#tell({ type: 'started', rank });
 
-    const prefix = label ? `[${rank}] ` : '';
-    const relays = [
-      new LineRelay(started.stdout, this.#stdout, prefix),
-      new LineRelay(started.stderr, this.#stderr, prefix),
-    ];
+    const relays = this.#output.relay(rank, started);
     const end = await started.exited.then(
       (exit): RankEnd => ({
         kind: 'exited',
         leftUnfinalized: this.#leftUnfinalized(rank),
+        abortStatus: this.#aborts.get(rank),
         ...exit,
       }),
       (cause: unknown): RankEnd => ({ kind: 'lost', cause }),
@@ -185,7 +217,15 @@ export class Job {
 
   /** Whether a rank that has just exited belonged to the job and did not take its leave. */
   #leftUnfinalized(rank: number): boolean {
-    return this.#unfinished.size > 1 && this.#aperture.participants.state(rank) === 'attached';
+    const joined =
+      this.#aperture.participants.state(rank) === 'attached' || this.#pmi.state(rank) === 'joined';
+    return this.#unfinished.size > 1 && joined;
+  }
+
+  /** A rank has asked for the job's end: it will exit, and is made to if it doesn't. */
+  #aborted(rank: number, status: number): void {
+    this.#aborts.set(rank, status);
+    this.#after(STRANGERS_GRACE_MS, () => this.#living.get(rank)?.kill('SIGKILL'));
   }
 
   /** Judges a rank's end and lets the other ranks know that it takes part no more. */
@@ -218,6 +258,23 @@ export class Job {
     this.#end([
       ['SIGTERM', graceMs],
       ['SIGKILL', graceMs + GRACE_MS],
+    ]);
+  }
+
+  /** Others may wait for a rank that can't answer: they learn why, and the job ends. */
+  #fellSilent(rank: number, reason: string): void {
+    const silent = this.#living.get(rank);
+    if (silent === undefined) return;
+    const message = `rank ${rank} ${reason}`;
+    const failure = new JobFailure('ERR_RANK_SILENT', message, { rank, reason, exitCode: 1 });
+    if (this.#verdict.failure === undefined) this.#tell({ type: 'failed', failure });
+    this.#verdict.fail(failure);
+    this.#aperture.participants.fail(rank, reason);
+    // What is stopped takes no other signal.
+    this.#signal(rank, silent, 'SIGKILL');
+    this.#end([
+      ['SIGTERM', GRACE_MS],
+      ['SIGKILL', 2 * GRACE_MS],
     ]);
   }
 
@@ -295,6 +352,7 @@ export class Job {
   }
 
   #tell(event: JobEvent): void {
+    this.#output.event(event);
     try {
       this.#options.onEvent?.(event);
     } catch (error) {

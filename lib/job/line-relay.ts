@@ -1,7 +1,10 @@
 /** Carries a rank's output to the launcher's in whole lines, each with the rank in front. */
 import type { Readable } from 'node:stream';
 
-import type { Outlet } from './outlet.js';
+/** Takes bytes; resolves when it takes more. */
+export interface Sink {
+  write(bytes: Buffer): Promise<void>;
+}
 
 const NEWLINE = 0x0a;
 
@@ -47,7 +50,7 @@ export class LineRelay {
   /** Resolves when the rank's stream has ended and all of it was handed on; never rejects. */
   readonly done: Promise<void>;
   readonly #source: Readable;
-  readonly #outlet: Outlet;
+  readonly #outlet: Sink;
   readonly #label: Buffer;
   #held: Buffer[] = [];
   #heldBytes = 0;
@@ -56,7 +59,7 @@ export class LineRelay {
   #reading = true;
 
   /** `label` goes in front of each line; with an empty one the bytes are the rank's own. */
-  constructor(source: Readable, outlet: Outlet, label: string) {
+  constructor(source: Readable, outlet: Sink, label: string) {
     this.#source = source;
     this.#outlet = outlet;
     this.#label = Buffer.from(label);

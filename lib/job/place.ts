@@ -1,5 +1,5 @@
 /** What a job needs of the place where a rank runs: this host, or a virtual machine. */
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 
 /** One rank as the job wants it started. */
 export interface RankStart {
@@ -39,6 +39,11 @@ export interface RankProcess {
   readonly stdout: Readable;
   /** The same of its standard error. */
   readonly stderr: Readable;
+  /**
+   * The job's end of a connection whose other end the rank finds by its variable PMI_FD or PMI_PORT; undefined where the
+   * place can't give it one.
+   */
+  readonly pmi?: Duplex;
   /** The rank's end, once and for all it started; rejects if the place was lost under the rank. */
   readonly exited: Promise<RankExit>;
   /** Sends a signal to the rank; harmless after its end. SIGKILL ends all that it started too. */
@@ -47,6 +52,11 @@ export interface RankProcess {
 
 /** Starts ranks. All ranks of a job are started at once. */
 export interface Place {
+  /**
+   * On which node a rank will be, by any whole number from 0 on: two of one node can share memory by their own means. By
+   * default all are on one.
+   */
+  nodeOf?(rank: number): number;
   /** Starts one rank. Rejects if it can't be; the job then ends with `ERR_RANK_START`. */
   start(start: RankStart): Promise<RankProcess>;
   /** Gives back all that the place holds; called once, after the last rank's end. */

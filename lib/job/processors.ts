@@ -2,16 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
-/** Reads a list as Linux writes it: `0-3,8` is 0, 1, 2, 3, 8. */
-export function parseCpuList(list: string): number[] {
-  const cpus: number[] = [];
-  for (const range of list.trim().split(',')) {
-    if (range === '') continue;
-    const [first = NaN, last = first] = range.split('-').map(Number);
-    for (let cpu = first; cpu <= last; cpu++) cpus.push(cpu);
-  }
-  return cpus;
-}
+import { parseCpuList } from '../mpi/bootstrap/cpu-list.js';
 
 function siblings(cpu: number): number[] {
   try {

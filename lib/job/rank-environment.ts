@@ -6,15 +6,12 @@ export const NETWORK_ADDRESSES = 'VIADUCT_NETWORK_ADDRESSES';
 /** Names the process whose descendants may read a rank's memory, where Yama lets only such do so. */
 export const LAUNCHER_PID = 'VIADUCT_LAUNCHER_PID';
 
-/** Variables that describe a job; a job within a job must not see those of the outer one. */
-const JOB_VARIABLES = [
-  'VIADUCT_RANK',
-  'VIADUCT_SIZE',
-  'VIADUCT_APERTURE',
-  'VIADUCT_OVERSUBSCRIBED',
-  LAUNCHER_PID,
-  NETWORK_ADDRESSES,
-];
+/** Names the descriptor over which a program built for PMI-1 talks to the job. */
+export const PMI_DESCRIPTOR = 'PMI_FD';
+
+/** Variables that describe a job; a job within a job must not see those of the outer one, whoever started that. */
+const JOB_VARIABLES =
+  /^(?:VIADUCT_(?:RANK|SIZE|APERTURE|OVERSUBSCRIBED|LAUNCHER_PID|NETWORK_ADDRESSES)$|PMI_|PMIX_|MPI_LOCAL)/;
 
 /** What the variables say of one rank. */
 export interface RankIdentity {
@@ -33,11 +30,13 @@ export function rankEnvironment(
 ): Record<string, string> {
   const result: Record<string, string> = {};
   for (const [name, value] of Object.entries(env)) {
-    if (value !== undefined && !JOB_VARIABLES.includes(name)) result[name] = value;
+    if (value !== undefined && !JOB_VARIABLES.test(name)) result[name] = value;
   }
   result['VIADUCT_RANK'] = String(identity.rank);
   result['VIADUCT_SIZE'] = String(identity.size);
   result['VIADUCT_APERTURE'] = identity.aperture;
+  result['PMI_RANK'] = String(identity.rank);
+  result['PMI_SIZE'] = String(identity.size);
   if (identity.oversubscribed) result['VIADUCT_OVERSUBSCRIBED'] = '1';
   return result;
 }

@@ -5,7 +5,12 @@ import { exitStatusOf, likelyCause } from './signal-name.js';
 
 /** How one rank's part in the job ended. */
 export type RankEnd =
-  | ({ readonly kind: 'exited'; readonly leftUnfinalized: boolean } & RankExit)
+  | ({
+      readonly kind: 'exited';
+      readonly leftUnfinalized: boolean;
+      /** The status with which the rank asked for the end of the whole job. */
+      readonly abortStatus?: number | undefined;
+    } & RankExit)
   | { readonly kind: 'not-started' | 'lost'; readonly cause: unknown };
 
 function failureOf(rank: number, end: RankEnd): JobFailure | undefined {
@@ -26,7 +31,10 @@ function failureOf(rank: number, end: RankEnd): JobFailure | undefined {
     const why = end.cause instanceof Error ? end.cause.message : String(end.cause);
     return failure(code, reason, `: ${why}`, 1, end.cause);
   }
-  const { exitCode, signal } = end;
+  const { exitCode, signal, abortStatus } = end;
+  if (abortStatus !== undefined) {
+    return failure('ERR_RANK_ABORT', `aborted the job with status ${abortStatus}`, '', abortStatus);
+  }
   if (signal !== null) {
     const status = exitStatusOf(signal);
     return failure('ERR_RANK_SIGNAL', `was killed by ${signal}`, likelyCause(signal), status);

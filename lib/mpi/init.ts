@@ -1,11 +1,14 @@
 /** Joins this process to its job, and lets it leave. */
-import { Aperture } from '../aperture/index.js';
+import type { Aperture } from '../aperture/index.js';
 import { kernelId } from '../aperture/kernel.js';
-import { allowReader } from '../aperture/process-copy.js';
+import { findLauncher, type Launch } from './bootstrap/launcher.js';
+import { joinOwnJob, type Membership } from './bootstrap/membership.js';
+import { PeerWatch } from './bootstrap/peer-watch.js';
+import { joinByPmi } from './bootstrap/pmi.js';
 import { AperturePeer } from './channels/aperture/peer.js';
 import { Consumer } from './channels/aperture/consumer.js';
 import { Inbox } from './channels/aperture/inbox.js';
-import { hasInboxes, Layout, longestPayload, READS_INBOX } from './channels/aperture/layout.js';
+import { hasInboxes, longestPayload, READS_INBOX } from './channels/aperture/layout.js';
 import { PollSet } from './channels/aperture/poll-set.js';
 import { Producer } from './channels/aperture/producer.js';
 import { PeerReach } from './channels/aperture/reach.js';
@@ -27,14 +30,6 @@ import type { WaitReport } from './waits.js';
 const EAGER_BYTES = 16384;
 const FRAGMENT_BYTES = 32768;
 const WORLD_CONTEXT = 0;
-
-/** The variables by which a launcher tells a process who it is. */
-interface Environment {
-  readonly rank: number;
-  readonly size: number;
-  readonly oversubscribed: boolean;
-  readonly launcherPid: number | undefined;
-}
 
 /**
  * This process's part in a job.
@@ -73,11 +68,12 @@ export interface Job {
 let joined = false;
 
 /**
- * Joins the job that this process was started for; by `viaduct run -n N -- node app.js` it is one of N ranks, by
- * `node app.js` a world of one.
+ * Joins the job that this process was started for: by `viaduct run -n N -- node app.js`, or a launcher that speaks PMI-1
+ * such as `mpiexec.hydra -n N node app.js` and `srun --mpi=pmi2 -n N node app.js`, it is one of N ranks, by `node app.js` a
+ * world of one.
  *
  * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_THREAD` when another thread of this process is this rank,
- *   `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAYOUT`; ApertureError when the job's aperture is missing, foreign or taken.
+ *   `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAUNCHER`, `ERR_MPI_LAYOUT`; ApertureError when the job's aperture is missing, foreign or taken.
  */
 export async function init(): Promise<Job> {
   if (joined) {
@@ -87,33 +83,29 @@ export async function init(): Promise<Job> {
       { call: 'init' },
     );
   }
-  const environment = readEnvironment(process.env);
-  const job = environment === undefined ? joinAlone() : join(environment);
+  const launch = findLauncher(process.env);
   joined = true;
-  return job;
+  try {
+    return await joinBy(launch);
+  } catch (error) {
+    joined = false;
+    throw error;
+  }
 }
 
-function readEnvironment(env: NodeJS.ProcessEnv): Environment | undefined {
-  const rank = env['VIADUCT_RANK'];
-  const size = env['VIADUCT_SIZE'];
-  if (rank === undefined && size === undefined) return undefined;
-  const number = (text: string | undefined): number =>
-    text !== undefined && /^\d+$/.test(text) ? Number(text) : NaN;
-  if (!(number(size) >= 1 && number(rank) < number(size))) {
-    throw new MpiError(
-      'ERR_MPI_ENVIRONMENT',
-      `init: VIADUCT_RANK=${rank ?? ''} and VIADUCT_SIZE=${size ?? ''} name no rank of a job; ` +
-        'leave them to `viaduct run`, or unset both',
-      { call: 'init', operands: { rank, size } },
-    );
+async function joinBy(launch: Launch): Promise<Job> {
+  if (launch.by === 'nobody') return joinAlone();
+  const membership = launch.by === 'pmi' ? await joinByPmi(process.env) : joinOwnJob(launch);
+  const { aperture, size, watchesPeers } = membership;
+  const watch = watchesPeers ? new PeerWatch(aperture.participants, size) : undefined;
+  try {
+    const trace = traceOf(membership.rank);
+    return makeJob(makeEngine(membership, watch, trace), trace, membership, watch);
+  } catch (error) {
+    watch?.close();
+    aperture.close();
+    throw error;
   }
-  const launcherPid = number(env['VIADUCT_LAUNCHER_PID']);
-  return {
-    rank: number(rank),
-    size: number(size),
-    oversubscribed: env['VIADUCT_OVERSUBSCRIBED'] === '1',
-    launcherPid: Number.isNaN(launcherPid) ? undefined : launcherPid,
-  };
 }
 
 function joinAlone(): Job {
@@ -136,46 +128,15 @@ function joinAlone(): Job {
     waitBoard: undefined,
     host: 0,
   };
-  return makeJob(engineOf(parts, trace), undefined, trace);
-}
-
-function join(environment: Environment): Job {
-  const { rank, size, oversubscribed, launcherPid } = environment;
-  const aperture = Aperture.open();
-  try {
-    const layout = new Layout(aperture, size);
-    if (launcherPid !== undefined) allowReader(launcherPid);
-    checkThread(aperture, rank);
-    aperture.attach(rank);
-    const trace = traceOf(rank);
-    const engine = makeEngine(aperture, layout, rank, size, oversubscribed, trace);
-    return makeJob(engine, aperture, trace);
-  } catch (error) {
-    aperture.close();
-    throw error;
-  }
-}
-
-/** A rank, and all its communicators, belongs to the one thread that joined the job. */
-function checkThread(aperture: Aperture, rank: number): void {
-  const { state, pid, kernelId: kernel } = aperture.participants.describe(rank);
-  if (state !== 'attached' || pid !== process.pid || kernel !== kernelId()) return;
-  throw new MpiError(
-    'ERR_MPI_THREAD',
-    `init: rank ${rank} belongs to another thread of this process, which alone may use its communicators; send that ` +
-      "thread a message, or start this one with a rank of its own: new Worker(file, { env: { ...process.env, VIADUCT_RANK: '1' } })",
-    { call: 'init', operands: { rank } },
-  );
+  return makeJob(engineOf(parts, trace), trace);
 }
 
 function makeEngine(
-  aperture: Aperture,
-  layout: Layout,
-  rank: number,
-  size: number,
-  oversubscribed: boolean,
+  membership: Membership,
+  watch: PeerWatch | undefined,
   trace: Trace | undefined,
 ): Engine {
+  const { aperture, layout, rank, size, oversubscribed } = membership;
   const incoming = trace === undefined ? new Incoming() : new TracedIncoming(rank);
   const { geometry } = layout;
   const window = {
@@ -239,7 +200,7 @@ function makeEngine(
     channels: remote.length === 0 ? [] : [pollSet],
     incoming,
     waiter,
-    failureSource: failuresOf(aperture, size),
+    failureSource: failuresOf(membership, watch),
     waitBoard: new ApertureWaitBoard(window.words, window.bytes, layout, rank),
     host: Number.parseInt(aperture.identity.slice(0, 8), 16) | 0,
   };
@@ -280,10 +241,11 @@ function singleCopyIsWanted(choice: string | undefined, oversubscribed: boolean)
   }
 }
 
-function failuresOf(aperture: Aperture, size: number): FailureSource {
+function failuresOf({ aperture, size }: Membership, watch: PeerWatch | undefined): FailureSource {
   const { participants } = aperture;
   return {
     get failures() {
+      watch?.look();
       return participants.failures;
     },
     failed() {
@@ -297,7 +259,13 @@ function failuresOf(aperture: Aperture, size: number): FailureSource {
   };
 }
 
-function makeJob(engine: Engine, aperture: Aperture | undefined, trace: Trace | undefined): Job {
+function makeJob(
+  engine: Engine,
+  trace: Trace | undefined,
+  membership?: Membership,
+  watch?: PeerWatch,
+): Job {
+  const aperture = membership?.aperture;
   const everybody = engine.group(Array.from({ length: engine.size }, (_, rank) => rank));
   const world = new Communicator(new Scope(engine, WORLD_CONTEXT, everybody, engine.rank, 'world'));
   let leaving: Promise<void> | undefined;
@@ -309,9 +277,11 @@ function makeJob(engine: Engine, aperture: Aperture | undefined, trace: Trace | 
       if (engine.rank === 0) trace?.join(engine.size);
       aperture?.participants.finalize(engine.rank);
     } finally {
+      watch?.close();
       engine.close();
       aperture?.close();
     }
+    await membership?.leave();
   };
   const finalize = (): Promise<void> => (leaving ??= leave());
   const onBeforeExit = (): void => {

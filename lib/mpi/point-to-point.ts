@@ -52,6 +52,7 @@ export abstract class PointToPoint {
     return this.scope.name;
   }
 
+  /** As the getter. */
   set name(name: string) {
     this.scope.name = name;
   }
@@ -61,6 +62,7 @@ export abstract class PointToPoint {
     return this.scope.errorHandler;
   }
 
+  /** As the getter. */
   set errorHandler(handler: ErrorHandler) {
     this.scope.errorHandler = handler;
   }

@@ -9,6 +9,7 @@ const PROTOCOLS = ['inline', 'eager', 'single-copy', 'fragments', 'local'] as co
 
 /** How much one protocol carried in one direction. */
 export interface Traffic {
+  /** How many messages. */
   readonly messages: number;
   /** The sum of their sizes. */
   readonly bytes: number;
@@ -17,9 +18,13 @@ export interface Traffic {
 /** What has gone to and come from one rank; what `explain` says of a protocol's name holds here too. */
 export interface TrafficCounters {
   /** To the rank. */
-  readonly sent: Readonly<Record<(typeof PROTOCOLS)[number], Traffic>>;
+  readonly sent: Readonly<
+    Record<'inline' | 'eager' | 'single-copy' | 'fragments' | 'local', Traffic>
+  >;
   /** From the rank. */
-  readonly received: Readonly<Record<(typeof PROTOCOLS)[number], Traffic>>;
+  readonly received: Readonly<
+    Record<'inline' | 'eager' | 'single-copy' | 'fragments' | 'local', Traffic>
+  >;
   /** How many of its messages came before their receives. */
   readonly unexpectedMessages: number;
 }

@@ -3,6 +3,7 @@ import { ANY_SOURCE, ANY_TAG } from './constants.js';
 
 /** An operation that is not done. */
 export interface PendingOperation {
+  /** What the operation is. */
   readonly kind: 'send' | 'receive' | 'probe';
   /** Rank of the world, or `ANY_SOURCE`. */
   readonly peer: number;

@@ -20,6 +20,7 @@ export type { CopyOptions } from './copy.js';
 export type { SaveResult, VmDevice } from './drivers/driver.js';
 export type { GuestKernel } from './kernel/debian-kernel.js';
 export type { GuestMemory, VmStatistics } from './statistics.js';
+export { type GuestPort } from './guest-port.js';
 export { GuestProcess, type GuestExit, type SpawnOptions } from './guest-process.js';
 export { VirtualLink, type LinkEnd, type LinkOptions } from './link.js';
 export type { DriverName, VmState } from './states.js';

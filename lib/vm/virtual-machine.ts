@@ -17,6 +17,7 @@ import { qemu } from './drivers/qemu.js';
 import { uml } from './drivers/uml.js';
 import { VmError } from './errors.js';
 import { collect, type ExecOptions, type ExecResult } from './exec.js';
+import { openGuestPort, type GuestPort } from './guest-port.js';
 import type { GuestProcess, SpawnOptions } from './guest-process.js';
 import { Machine, type BootPhases, type VmEvents, type VmExit } from './machine.js';
 import { openSnapshot, readState, type MachineState } from './machine-state.js';
@@ -263,6 +264,16 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
   }
 
   /**
+   * Has the guest listen for one connection on its loopback, which then reaches the host without a network.
+   *
+   * @throws VmError as `spawn`, or `ERR_VM_NETWORK`
+   */
+  openPort(): Promise<GuestPort> {
+    this.#machine.assertLegal('exec', 'vm.openPort');
+    return openGuestPort(this.name, this.#agentProgram(['relay']));
+  }
+
+  /**
    * Gives an interface its IPv4 address and brings it up.
    *
    * @param address address and prefix length, such as `10.86.0.1/24`
@@ -471,7 +482,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> {
     if (!isAbsolute(path) || path.includes('\0')) {
       throw this.#argumentError(call, 'the path in the guest', path, 'absolute');
     }
-    const command = [AGENT_PROGRAM, action, this.#root, path];
+    return this.#agentProgram([action, this.#root, path], options);
+  }
+
+  #agentProgram(args: readonly string[], options: SpawnOptions = {}): GuestProcess {
+    const command = [AGENT_PROGRAM, ...args];
     return this.#machine.agent.spawn({ root: '/', cwd: '/', command, environment: [] }, options);
   }
 

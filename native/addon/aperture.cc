@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <ctime>
 #include <memory>
@@ -13,6 +14,7 @@
 
 #include "aperture/doorbell.h"
 #include "aperture/futex.h"
+#include "aperture/heartbeat.h"
 #include "aperture/mapping.h"
 #include "aperture/process_copy.h"
 
@@ -24,6 +26,7 @@ namespace viaduct::addon {
 namespace {
 
 using aperture::DoorbellWatch;
+using aperture::Heartbeat;
 using aperture::Mapping;
 using aperture::SystemError;
 using MappingHandle = std::shared_ptr<Mapping>;
@@ -106,6 +109,28 @@ Napi::Value open_aperture(const Napi::CallbackInfo& info) {
   auto mapping = Mapping::open(info[0].As<Napi::String>().Utf8Value(), size_from_header, error);
   if (error) return throw_system_error(info.Env(), error);
   return describe(info.Env(), mapping);
+}
+
+// (handle, wordOffset, intervalMs): the heartbeat, which beats until it is stopped or collected.
+Napi::Value start_heartbeat(const Napi::CallbackInfo& info) {
+  MappingHandle* mapping = mapping_argument(info, 0);
+  if (mapping == nullptr) return info.Env().Undefined();
+  const auto offset = static_cast<size_t>(info[1].As<Napi::Number>().Int64Value());
+  if (offset % sizeof(int32_t) != 0 || offset > (*mapping)->size_bytes() - sizeof(int32_t)) {
+    return throw_range_error(info.Env(), "the heartbeat lies outside of the aperture");
+  }
+  auto* word = reinterpret_cast<std::atomic<int32_t>*>((*mapping)->data() + offset);
+  const std::chrono::milliseconds interval(info[2].As<Napi::Number>().Int64Value());
+  using Held = std::unique_ptr<Heartbeat>;
+  auto held = std::make_unique<Held>(std::make_unique<Heartbeat>(*mapping, word, interval));
+  return Napi::External<Held>::New(info.Env(), held.release(), [](Napi::Env, Held* ended) {
+    std::unique_ptr<Held>(ended).reset();
+  });
+}
+
+Napi::Value stop_heartbeat(const Napi::CallbackInfo& info) {
+  info[0].As<Napi::External<std::unique_ptr<Heartbeat>>>().Data()->reset();
+  return info.Env().Undefined();
 }
 
 Napi::Value close_aperture(const Napi::CallbackInfo& info) {
@@ -257,6 +282,8 @@ void export_aperture(Napi::Env env, Napi::Object exports) {
   exports.Set("createAperture", Napi::Function::New(env, create_aperture));
   exports.Set("openAperture", Napi::Function::New(env, open_aperture));
   exports.Set("closeAperture", Napi::Function::New(env, close_aperture));
+  exports.Set("startHeartbeat", Napi::Function::New(env, start_heartbeat));
+  exports.Set("stopHeartbeat", Napi::Function::New(env, stop_heartbeat));
   exports.Set("mapBlock", Napi::Function::New(env, map_block));
   exports.Set("detach", Napi::Function::New(env, detach));
   exports.Set("addressOf", Napi::Function::New(env, address_of));

@@ -17,6 +17,7 @@
 
 #include "guest/descriptor.h"
 #include "guest/little_endian.h"
+#include "guest/write_all.h"
 
 namespace viaduct::guest {
 namespace {
@@ -31,18 +32,6 @@ bool complain(const std::string& path, const char* what) {
 }
 
 bool complain(const std::string& path) { return complain(path, strerror(errno)); }
-
-bool write_all(int descriptor, const void* data, size_t length) {
-  const auto* bytes = static_cast<const uint8_t*>(data);
-  while (length > 0) {
-    const ssize_t count = write(descriptor, bytes, length);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return false;
-    bytes += count;
-    length -= static_cast<size_t>(count);
-  }
-  return true;
-}
 
 bool read_all(int descriptor, void* data, size_t length) {
   auto* bytes = static_cast<uint8_t*>(data);

@@ -16,6 +16,7 @@
 #include "guest/modules.h"
 #include "guest/mounts.h"
 #include "guest/network.h"
+#include "guest/relay.h"
 
 namespace {
 
@@ -84,9 +85,10 @@ int be_agent() {
 int main(int argc, char** argv) {
   using namespace viaduct::guest;
   if (getpid() == 1) return be_agent();
-  // Started by the agent, as a command: files go through its standard streams.
+  // Started by the agent, as a command: files or a connection go through its standard streams.
   if (argc == 4 && strcmp(argv[1], "pack") == 0) return pack(argv[2], argv[3]);
   if (argc == 4 && strcmp(argv[1], "unpack") == 0) return unpack(argv[2], argv[3]);
+  if (argc == 2 && strcmp(argv[1], "relay") == 0) return relay_port();
   fprintf(stderr, "viaduct-agent is the first process of a guest and of no use elsewhere\n");
   return 1;
 }

@@ -56,7 +56,8 @@ bool await_exit_of_peer(const std::atomic<uint64_t>& door, const Site& peer) {
 // By one who is in by the front door: makes sure that nobody is inside by the side door, or false.
 bool close_side(SharedLock& lock, const Site& site) {
   Favour& favour = lock.favour;
-  const uint32_t favoured = favour.who.load(std::memory_order_relaxed);
+  // Acquire: reclaim() may have put nobody there, after what it mended inside.
+  const uint32_t favoured = favour.who.load(std::memory_order_acquire);
   if (favoured == favour_nobody || favoured == visitor(site.holder)) return true;
   favour.shut();
   if (site.self) {

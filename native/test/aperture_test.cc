@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <future>
 #include <string>
@@ -17,6 +18,7 @@
 
 #include "aperture/doorbell.h"
 #include "aperture/futex.h"
+#include "aperture/heartbeat.h"
 #include "aperture/mapping.h"
 #include "aperture/process_copy.h"
 
@@ -104,6 +106,28 @@ TEST(Futex, WakesASleeperOfAnotherProcess) {
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 7);
+}
+
+TEST(Heartbeat, CountsUntilItIsStopped) {
+  SystemError error;
+  const auto mapping = Mapping::create(mapping_bytes, error);
+  ASSERT_TRUE(mapping);
+  std::atomic<int32_t>* word = word_of(*mapping);
+  {
+    const Heartbeat heartbeat(mapping, word, std::chrono::milliseconds(1));
+    while (word->load() < 3) std::this_thread::yield();
+  }
+  const int32_t last = word->load();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(word->load(), last);
+}
+
+TEST(Heartbeat, EndsAtOnceHoweverRarelyItBeats) {
+  SystemError error;
+  const auto mapping = Mapping::create(mapping_bytes, error);
+  ASSERT_TRUE(mapping);
+  // Would outlast the test's time limit if its end waited for a beat.
+  const Heartbeat heartbeat(mapping, word_of(*mapping), std::chrono::hours(1));
 }
 
 class DoorbellWatchTest : public testing::Test {

@@ -147,3 +147,13 @@ t.test(
     });
   },
 );
+
+t.test('ranks share machines where that is asked for', { skip: withoutUml }, async (t) => {
+  const program = rankProgram('ring').slice(1).join(' ');
+  const script = `uname -n; exec ${program}`;
+  const args = ['run', '--vm', '--ranks-per-vm', '2', '-n', '3', ...shell(script)];
+  const ended = await viaduct(t, args);
+  t.equal(ended.stderr, '');
+  t.strictSame(sorted(ended.stdout), ['[0] sum 3', '[0] vm-0', '[1] vm-0', '[2] vm-1']);
+  t.equal(ended.status, 0);
+});

@@ -98,6 +98,18 @@ t.test('Ctrl-C in a terminal reaches the ranks once', async (t) => {
   await allGone(pidsIn(ended.stdout));
 });
 
+t.test('SIGUSR1 and SIGUSR2 reach the ranks and end nothing', async (t) => {
+  const script = `trap 'echo one' USR1; trap 'echo two; exit 0' USR2; while true; do sleep 0.05; done`;
+  const launch = new Launch(t, ['run', '-n', '2', ...traced(script)]);
+  await launch.shown(PIDS, 2);
+  launch.child.kill('SIGUSR1');
+  await launch.shown(/one/g, 2);
+  launch.child.kill('SIGUSR2');
+  const ended = await launch.ended;
+  t.equal(ended.stdout.match(/two/g)?.length, 2);
+  t.equal(ended.status, 0);
+});
+
 t.test('a second SIGINT kills ranks that ignore the first', async (t) => {
   const script = `trap 'echo ignored' INT; while true; do sleep 0.05; done`;
   const launch = new Launch(t, ['run', '-n', '2', ...traced(script)]);

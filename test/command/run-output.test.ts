@@ -1,6 +1,7 @@
 /** What ranks write comes out whole, in order and labelled. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 import t from 'tap';
@@ -93,4 +94,74 @@ t.test('a process that a rank leaves behind does not hold the output open', asyn
   const ended = await viaduct(t, ['run', '-n', '1', '--', 'sh', '-c', script]);
   t.equal(ended.status, 0);
   await allGone(pidsIn(ended.stdout));
+});
+
+t.test('with --env and --cwd the ranks are where they were told to be', async (t) => {
+  const folder = t.testdir({});
+  const script = 'echo $A $B; pwd';
+  const args = [
+    'run',
+    '-n',
+    '1',
+    '--no-label',
+    '--env',
+    'A=1=2',
+    '--env',
+    'B=x y',
+    '--cwd',
+    folder,
+  ];
+  const ended = await viaduct(t, [...args, '--', 'sh', '-c', script]);
+  t.equal(ended.stdout, `1=2 x y\n${folder}\n`);
+});
+
+t.test('with --output-dir each rank writes to files of its own', async (t) => {
+  const folder = `${t.testdir({})}/made/for/it`;
+  const script = 'echo out $VIADUCT_RANK; printf "no newline" >&2';
+  const ended = await viaduct(t, [
+    'run',
+    '-n',
+    '2',
+    '--output-dir',
+    folder,
+    '--',
+    'sh',
+    '-c',
+    script,
+  ]);
+  t.equal(ended.stdout + ended.stderr, '');
+  t.strictSame(readdirSync(folder).sort(), [
+    'rank-0.err',
+    'rank-0.out',
+    'rank-1.err',
+    'rank-1.out',
+  ]);
+  t.equal(readFileSync(`${folder}/rank-1.out`, 'utf8'), 'out 1\n');
+  t.equal(readFileSync(`${folder}/rank-0.err`, 'utf8'), 'no newline');
+  t.equal(ended.status, 0);
+});
+
+t.test('a full disk ends the job with the reason', async (t) => {
+  const folder = t.testdir({ 'rank-0.out': t.fixture('symlink', '/dev/full') });
+  const ended = await viaduct(t, ['run', '-n', '1', '--output-dir', folder, '--', 'yes']);
+  t.match(ended.stderr, /the ranks' output could not be written: ENOSPC/);
+  t.equal(ended.status, 1);
+});
+
+t.test('with --json events and output are lines of JSON', async (t) => {
+  const script = 'echo out; echo err >&2; exit 3';
+  const ended = await viaduct(t, ['run', '-n', '1', '--json', '--', 'sh', '-c', script]);
+  const lines = ended.stdout.split('\n').slice(0, -1);
+  const events = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  t.match(events[0], { type: 'started', rank: 0 });
+  const outputs = events.filter(({ type }) => type === 'output');
+  t.strictSame(outputs.map(({ stream, text }) => [stream, text]).sort(), [
+    ['stderr', 'err\n'],
+    ['stdout', 'out\n'],
+  ]);
+  const failure = { code: 'ERR_RANK_EXIT', rank: 0, reason: 'exited with status 3' };
+  t.match(events.at(-2), { type: 'failed', failure });
+  t.match(events.at(-1), { type: 'result', exitCode: 3, failure });
+  t.equal(ended.stderr, '');
+  t.equal(ended.status, 3);
 });

@@ -54,3 +54,28 @@ t.test('a rank that throws shows its stack before the word of its failure', asyn
   t.equal(ended.status, 5);
   await allGone(pidsIn(ended.stdout));
 });
+
+t.test('a rank that is stopped is found, named and ended', async (t) => {
+  const args = ['run', '-n', '3', '--heartbeat', '1', ...rankProgram('misfortune', 'stream')];
+  const launch = new Launch(t, args);
+  const [victim] = await launch.shown(/\[1\] pid (\d+)\n/g, 1);
+  await launch.shown(/streaming/g, 1);
+  process.kill(Number(victim), 'SIGSTOP');
+  const ended = await launch.ended;
+  t.match(
+    ended.stderr,
+    /^viaduct run: rank 1 has given no sign of life for 1 s: it was stopped by/,
+  );
+  t.match(ended.stderr, /\[0\] rank 0 saw: .*rank 1 failed.* no sign of life/);
+  t.equal(ended.status, 5, 'the worst: that of the peers, which gave up');
+  await allGone(pidsIn(ended.stdout));
+});
+
+t.test('a rank that computes for long, or waits for long, is not taken for stopped', async (t) => {
+  const ended = await viaduct(t, [
+    ...['run', '-n', '2', '--heartbeat', '1'],
+    ...rankProgram('misfortune', 'compute'),
+  ]);
+  t.equal(ended.stderr, '');
+  t.equal(ended.status, 0);
+});

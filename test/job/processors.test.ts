@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 
 import t from 'tap';
 
-import { parseCpuList, usableProcessors } from '../../lib/job/processors.js';
+import { usableProcessors } from '../../lib/job/processors.js';
+import { parseCpuList } from '../../lib/mpi/bootstrap/cpu-list.js';
 
 t.test('a list as Linux writes it is read', async (t) => {
   t.strictSame(parseCpuList('0-3,8,10-11\n'), [0, 1, 2, 3, 8, 10, 11]);

@@ -67,6 +67,37 @@ for (const [rank, size] of [
   });
 }
 
+const strangers: [Record<string, string>, RegExp][] = [
+  [
+    { OMPI_COMM_WORLD_SIZE: '4', OMPI_COMM_WORLD_RANK: '1', PMIX_RANK: '1' },
+    /one of 4 by mpirun of Open MPI, which speaks PMIx; start it by viaduct run -n N, or mpiexec.hydra/,
+  ],
+  [{ SLURM_STEP_NUM_TASKS: '2', SLURM_PROCID: '1' }, /one of 2 by srun .*srun --mpi=pmi2/],
+  [{ PMIX_RANK: '0' }, /PMIX_RANK=0: .*viaduct run -n N, mpiexec.hydra -n N or srun --mpi=pmi2/],
+  [{ PMI_FD: '77', PMI_RANK: '0', PMI_SIZE: '2' }, /PMI_FD=77 did not reach this process/],
+  [{ PMI_PORT: 'nowhere' }, /PMI_PORT=nowhere is not host:port/],
+  [{ PMI_PORT: '127.0.0.1:1', PMI_ID: '0' }, /the launcher has closed its connection/],
+];
+for (const [env, message] of strangers) {
+  t.test(`${Object.keys(env).join(', ')}: the launcher to use is named`, async (t) => {
+    const { exitCode, stderr } = await runModule(join, env);
+    t.match(stderr, message);
+    t.match(stderr, /ERR_MPI_LAUNCHER/);
+    t.equal(exitCode, 1);
+  });
+}
+
+t.test('a launcher of one rank whose protocol is not known starts a world of one', async (t) => {
+  for (const env of [
+    { OMPI_COMM_WORLD_SIZE: '1', PMIX_RANK: '0' },
+    { SLURM_STEP_NUM_TASKS: '1' },
+  ]) {
+    const { exitCode, stdout } = await runModule(join, env);
+    t.equal(stdout, '0 1\n');
+    t.equal(exitCode, 0);
+  }
+});
+
 t.test('a missing aperture is named', async (t) => {
   const { exitCode, stderr } = await runModule(join, {
     VIADUCT_RANK: '0',

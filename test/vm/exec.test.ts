@@ -8,6 +8,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { text } from 'node:stream/consumers';
 
 import t from 'tap';
 
@@ -38,6 +39,22 @@ for (const [driver, skip] of drivers)
     await t.test('output and exit status come back, each stream by itself', async (t) => {
       const result = await vm.exec('sh', ['-c', 'echo out; echo err >&2; exit 3']);
       t.same(result, { exitCode: 3, signal: null, stdout: 'out\n', stderr: 'err\n' });
+    });
+
+    await t.test('a port of the guest takes a connection to the host', async (t) => {
+      const { port, connection } = await vm.openPort();
+      const script = `const socket = require('net').connect(${port}, '127.0.0.1');
+        socket.on('data', (text) => socket.end(String(text).toUpperCase()));`;
+      connection.write('hello');
+      const { exitCode } = await vm.exec('node', ['-e', script]);
+      t.equal(exitCode, 0);
+      t.equal(await text(connection), 'HELLO');
+    });
+
+    await t.test('a port that nobody connects to closes with the host’s end', async () => {
+      const { connection } = await vm.openPort();
+      connection.end();
+      for await (const chunk of connection) throw new Error(`it says ${String(chunk)}`);
     });
 
     await t.test('a command that dies of a signal says which', async (t) => {

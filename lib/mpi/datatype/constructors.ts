@@ -9,14 +9,12 @@ import {
   repeated,
 } from './datatype.js';
 
-type Type = Datatype | ElementType;
-
 /**
  * `count` items one after the other (MPI_Type_contiguous).
  *
  * @throws MpiError `ERR_MPI_COUNT`, `ERR_MPI_TYPE`, as do all of these.
  */
-export function contiguous(count: number, of: Type): Datatype {
+export function contiguous(count: number, of: Datatype | ElementType): Datatype {
   checkCount(count, 'contiguous', 'count');
   const item = datatypeOf(of, 'contiguous');
   return repeated(item, count, item.extentBytes);
@@ -31,7 +29,7 @@ export function vector(options: {
   blockLength: number;
   stride?: number;
   strideBytes?: number;
-  of: Type;
+  of: Datatype | ElementType;
 }): Datatype {
   const { count, blockLength, stride, strideBytes } = options;
   checkCount(count, 'vector', 'count');
@@ -52,7 +50,7 @@ export function vector(options: {
 export function indexed(options: {
   blockLengths: number | readonly number[];
   displacements: readonly number[];
-  of: Type;
+  of: Datatype | ElementType;
 }): Datatype {
   const { blockLengths, displacements } = options;
   const item = datatypeOf(options.of, 'indexed');
@@ -82,7 +80,7 @@ export function indexed(options: {
  * several of them in a row, as a compiler lays them out, use `resized`.
  */
 export function struct(
-  members: readonly { offsetBytes: number; of: Type; count?: number }[],
+  members: readonly { offsetBytes: number; of: Datatype | ElementType; count?: number }[],
 ): Datatype {
   return combined(
     members.map(({ offsetBytes, of, count = 1 }) => {
@@ -103,7 +101,7 @@ export function subarray(options: {
   sizes: readonly number[];
   subsizes: readonly number[];
   starts: readonly number[];
-  of: Type;
+  of: Datatype | ElementType;
   order?: 'row-major' | 'column-major';
 }): Datatype {
   const { sizes, subsizes, starts, order = 'row-major' } = options;
@@ -141,7 +139,7 @@ export function subarray(options: {
 
 /** The same places, with other bounds: where the next item stands (MPI_Type_create_resized). */
 export function resized(
-  of: Type,
+  of: Datatype | ElementType,
   bounds: { lowerBoundBytes?: number; extentBytes: number },
 ): Datatype {
   const item = datatypeOf(of, 'resized');

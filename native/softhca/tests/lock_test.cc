@@ -137,6 +137,24 @@ TEST(Lock, waiting_for_those_inside_waits_for_the_favoured_one_too) {
   waiter.join();
 }
 
+TEST(Lock, what_was_mended_for_a_dead_favourite_is_seen_by_the_next_inside) {
+  World world;
+  for (int i = 0; i < long_streak; ++i) EXPECT_TRUE(world.visit(world.peer));
+  if (!heavy_barrier_works()) GTEST_SKIP() << "membarrier(2) is not to be had: nobody is favoured";
+  ASSERT_TRUE(enter(world.shared->lock, world.peer)) << "where it dies";
+  // Tells the order without making anything seen: only the lock may do that.
+  std::atomic<bool> mended{false};
+  std::thread agent([&] {
+    ASSERT_TRUE(seize(world.shared->lock, peer_holder, world.self));
+    world.shared->left = world.shared->entered;
+    reclaim(world.shared->lock, peer_holder);
+    mended.store(true, std::memory_order_relaxed);
+  });
+  while (!mended.load(std::memory_order_relaxed)) std::this_thread::yield();
+  EXPECT_TRUE(world.visit(world.self));
+  agent.join();
+}
+
 TEST(Lock, a_process_killed_at_any_moment_leaves_it_to_the_others) {
   unsigned seed = std::random_device{}();
   if (const char* given = getenv("SOFTHCA_SEED")) seed = unsigned(strtoul(given, nullptr, 0));

@@ -1,6 +1,6 @@
-/** The aperture of a job: one for all ranks, laid out for message passing before any of them starts. */
+/** The aperture of a job: one for all ranks, laid out for message passing before any of them attaches. */
 import { Aperture } from '../aperture/index.js';
-import { apertureSizeBytes, formatAperture } from '../mpi/index.js';
+import { apertureSizeBytes, formatAperture } from './channels/aperture/layout.js';
 
 /**
  * A new aperture with room for `size` ranks.
