@@ -113,7 +113,8 @@ export class LoopDriver {
       return;
     }
     const seen = this.#waiter.announceSleep();
-    if (this.#driven.poll()) {
+    // A failure that was told before the doorbell was read will not ring it again.
+    if (this.#driven.poll() || this.#driven.checkFailures()) {
       this.#waiter.endSleep();
       this.#scheduleMicrotask();
       return;
