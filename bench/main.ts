@@ -14,6 +14,7 @@ import { findPeers } from './peers/peer.js';
 import { renderReport } from './report/report.js';
 import { summarise } from './statistics.js';
 import { formatAims, formatTable } from './table.js';
+import { runStartupBenchmark } from './startup/main.js';
 import { runVerbsBenchmark } from './verbs/main.js';
 import { runVmBenchmark } from './vm/main.js';
 
@@ -89,6 +90,10 @@ async function main(args: readonly string[]): Promise<number> {
     }
     if (args[0] === 'vm') {
       await runVmBenchmark(args.slice(1), ending.signal);
+      return 0;
+    }
+    if (args[0] === 'startup') {
+      await runStartupBenchmark(args.slice(1), ending.signal);
       return 0;
     }
     const options = parseOptions(args);
