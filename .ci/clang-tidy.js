@@ -31,6 +31,7 @@ const flags = [
   '-Inative',
   '-DNAPI_VERSION=8',
   '-DNODE_ADDON_API_DISABLE_CPP_EXCEPTIONS',
+  '-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
   `-isystem${nodeHeaders()}`,
   `-isystem${addonApiHeaders}`,
 ];

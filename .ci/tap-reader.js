@@ -12,6 +12,12 @@ export class TapReader {
   #planned;
   #points = 0;
   #diagnosticIndent = -1;
+  #onTest;
+
+  /** @param onTest is called with a line for each test that has ended, and for each comment beside them */
+  constructor(onTest = () => {}) {
+    this.#onTest = onTest;
+  }
 
   read(line) {
     this.lines.push(line);
@@ -27,6 +33,8 @@ export class TapReader {
       }
     }
     this.finished ||= /^# time=/.test(line);
+    const comment = /^# (?!Subtest: |\{ total: |time=)(.*)$/.exec(line)?.[1];
+    if (comment !== undefined) this.#onTest(`# ${comment}`);
     const [, indent, not, title, kind, reason] =
       /^(\s*)(not )?ok \d+(?: - )?(.*?)(?: # (SKIP|TODO)\b:? ?(.*?))?(?: # time=.*)?$/i.exec(
         line,
@@ -36,8 +44,16 @@ export class TapReader {
     if (indent !== '') return;
     this.running = topLevel;
     this.#points += 1;
-    if (kind === undefined) this.counts[not === undefined ? 'passed' : 'failed'] += 1;
-    else this.counts.skipped += 1;
+    if (kind !== undefined) {
+      this.counts.skipped += 1;
+      this.#onTest(this.skips.at(-1));
+    } else if (not === undefined) {
+      this.counts.passed += 1;
+      this.#onTest(`ok      ${title}`);
+    } else {
+      this.counts.failed += 1;
+      this.#onTest(`NOT OK  ${title}`);
+    }
   }
 
   /** What is wrong with the output as a whole. */

@@ -1,10 +1,12 @@
 // Runs the compiled tap test files by plain node, one at a time, and counts their tests.
-// Usage: [VIADUCT_TEST_FILE_SECONDS=N] node .ci/tap-suite.js [PART OF A FILE'S NAME]...
+// Usage: [VIADUCT_TEST_FILE_SECONDS=N] node .ci/tap-suite.js [--long] [PART OF A FILE'S NAME]...
+//   --long  files named .long, too, which take minutes, and a line for each test as it ends
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
 
 import { TapReader } from './tap-reader.js';
 
@@ -45,8 +47,8 @@ function kill(pid) {
 }
 
 /** Runs one file in a process group and a temporary folder of its own: what it leaves is found. */
-async function runFile(file) {
-  const reader = new TapReader();
+async function runFile(file, onTest) {
+  const reader = new TapReader(onTest);
   const problems = [];
   // A folder of its own also marks what it starts.
   const temporary = mkdtempSync(join(tmpdir(), 'viaduct-test-'));
@@ -128,18 +130,22 @@ async function runFile(file) {
 /**
  * Runs the files whose names contain one of `parts`, or all.
  *
+ * @param {readonly string[]} parts
+ * @param {{ long?: boolean }} options
  * @returns {Promise<{ passed: number, failed: number, skipped: number }>}
  */
-export async function runTapSuite(parts = []) {
+export async function runTapSuite(parts = [], { long = false } = {}) {
   const total = { passed: 0, failed: 0, skipped: 0 };
   const files = readdirSync('dist/test', { recursive: true })
-    .filter((name) => name.endsWith('.test.js'))
+    .filter((name) => name.endsWith('.test.js') || (long && name.endsWith('.long.js')))
     .filter((name) => parts.length === 0 || parts.some((part) => name.includes(part)))
     .sort();
   if (files.length === 0) throw new Error(`no test file has a name with ${parts.join(' or ')}`);
   for (const name of files) {
     const started = Date.now();
-    const { reader, problems } = await runFile(`dist/test/${name}`);
+    if (long) console.log(`test/${name.replace(/js$/, 'ts')}`);
+    const onTest = long ? (line) => console.log(`    ${line}`) : undefined;
+    const { reader, problems } = await runFile(`dist/test/${name}`, onTest);
     const { counts, skips } = reader;
     if (problems.length > 0) counts.failed += 1;
     const seconds = ((Date.now() - started) / 1000).toFixed(1);
@@ -150,15 +156,19 @@ export async function runTapSuite(parts = []) {
     const verdict = counts.failed === 0 ? 'ok' : 'not ok';
     console.log(`${verdict}  test/${name.replace(/js$/, 'ts')}  ${tally}  (${seconds} s)`);
     if (counts.failed > 0) console.log(reader.lines.map((line) => `    ${line}`).join('\n'));
-    for (const line of [...skips, ...problems.map((problem) => `NOT OK  ${problem}`)]) {
-      console.log(`    ${line}`);
-    }
+    if (!long) for (const line of skips) console.log(`    ${line}`);
+    for (const problem of problems) console.log(`    NOT OK  ${problem}`);
     for (const kind of Object.keys(total)) total[kind] += counts[kind];
   }
   return total;
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const { failed } = await runTapSuite(process.argv.slice(2));
+  const { values, positionals } = parseArgs({
+    options: { long: { type: 'boolean', default: false } },
+    allowPositionals: true,
+  });
+  const { passed, failed, skipped } = await runTapSuite(positionals, values);
+  if (values.long) console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
   process.exitCode = failed === 0 ? 0 : 1;
 }

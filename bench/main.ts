@@ -11,12 +11,26 @@ import type { Sampled } from './measurement.js';
 import { UsageError, help, parseOptions } from './options.js';
 import type { Options } from './options.js';
 import { findPeers } from './peers/peer.js';
+import { runRegcacheBenchmark } from './regcache/main.js';
 import { renderReport } from './report/report.js';
+import { runRxeBenchmark } from './rxe/main.js';
 import { summarise } from './statistics.js';
 import { formatAims, formatTable } from './table.js';
 import { runStartupBenchmark } from './startup/main.js';
 import { runVerbsBenchmark } from './verbs/main.js';
 import { runVmBenchmark } from './vm/main.js';
+import { runWireBenchmark } from './wire/main.js';
+
+/** Benchmarks with options of their own, by the word that names them. */
+const others: Readonly<
+  Record<string, (args: readonly string[], signal: AbortSignal) => Promise<void>>
+> = {
+  regcache: runRegcacheBenchmark,
+  rxe: runRxeBenchmark,
+  verbs: runVerbsBenchmark,
+  vm: runVmBenchmark,
+  wire: runWireBenchmark,
+};
 
 /** The run was ended by a signal. */
 class EndedBySignal extends Error {
@@ -84,12 +98,9 @@ async function main(args: readonly string[]): Promise<number> {
     process.once(name, () => ending.abort(new EndedBySignal(name)));
   }
   try {
-    if (args[0] === 'verbs') {
-      await runVerbsBenchmark(args.slice(1), ending.signal);
-      return 0;
-    }
-    if (args[0] === 'vm') {
-      await runVmBenchmark(args.slice(1), ending.signal);
+    const other = others[args[0] ?? ''];
+    if (other !== undefined) {
+      await other(args.slice(1), ending.signal);
       return 0;
     }
     if (args[0] === 'startup') {

@@ -39,8 +39,11 @@ export const help = `Measures message passing between two ranks, in the manner o
 
 Usage: npm run -s bench -- [latency] [bandwidth] [options]
        npm run -s bench -- verbs [options]                   see: npm run -s bench -- verbs --help
+       npm run -s bench -- regcache [options]                see: npm run -s bench -- regcache --help
+       npm run -s bench -- rxe [options]                     see: npm run -s bench -- rxe --help
        npm run -s bench -- vm [options]                      see: npm run -s bench -- vm --help
        npm run -s bench -- startup [options]                 see: npm run -s bench -- startup --help
+       npm run -s bench -- wire [options]                    see: npm run -s bench -- wire --help
 
 Benchmarks (if none is named: both, and the report in results/):
   latency           half the round trip of a ping-pong, in µs

@@ -1,9 +1,14 @@
-/** What posting and polling costs from JavaScript: the counterpart of loopback.c, request by request the same. */
+/**
+ * What posting and polling costs from JavaScript: the counterpart of loopback.c, request by request the same, with the
+ * same arguments; its device is the software HCA, if none is named.
+ */
 import { openDevice, SIGNALED, type SendRing } from '../../lib/verbs/index.js';
 
 const BATCH = 32;
 
-const device = openDevice('softhca0', { provider: 'softhca' });
+const samples = Number(process.argv[2] ?? '5');
+const rounds = Number(process.argv[3] ?? '200000');
+const device = openDevice(process.argv[4] ?? 'softhca0');
 const pd = device.allocPd();
 const cq = device.createCq(256, { channel: 'none' });
 const qp = pd.createQp({ type: 'RC', sendCq: cq, maxSendWr: 128, maxRecvWr: 1 });
@@ -51,10 +56,10 @@ function batchNs(rounds: number): number {
   return ((performance.now() - started) * 1e6) / rounds / BATCH;
 }
 
-const samples = Number(process.argv[2] ?? '5');
-singleNs(100_000);
-batchNs(3_000);
+singleNs(Math.floor(rounds / 2));
+batchNs(Math.floor(rounds / 64));
 for (let i = 0; i < samples; i++) {
-  console.log(JSON.stringify({ single: singleNs(200_000), batch: batchNs(10_000) }));
+  const sample = { single: singleNs(rounds), batch: batchNs(Math.floor(rounds / 20)) };
+  console.log(JSON.stringify(sample));
 }
 device.close();

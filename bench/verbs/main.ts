@@ -5,14 +5,15 @@ import { parseArgs } from 'node:util';
 
 import { packageRoot } from '../../lib/addon/index.js';
 import { softwareHcaPath } from '../../lib/verbs/index.js';
-import { formatFigure, formatRatio } from '../format.js';
+import { compileProgram } from '../compile.js';
+import { formatFigure } from '../format.js';
 import { describeMachine } from '../machine.js';
 import { UsageError } from '../options.js';
 import { findPeers, runPeer } from '../peers/peer.js';
 import { runLines } from '../process-lines.js';
+import { type Figures, type Row, tableLine, valuesOf } from '../rounds.js';
 import { median } from '../statistics.js';
 import { perftestMissing, type PerftestRun, runPerftest } from './perftest.js';
-import { compilePrograms, type Programs } from './programs.js';
 
 export const verbsHelp = `Measures the verbs: posting and polling from JavaScript beside C, and perftest's programs on the
 software HCA beside what nothing can be faster than, MPICH and Open MPI.
@@ -25,18 +26,6 @@ Options:
   --json FILE        write the machine, the rounds and their figures
   --help             this text
 `;
-
-/** One round's figures: ns, µs or MB/s, by what was measured. */
-type Figures = Record<string, number>;
-
-interface Row {
-  readonly what: string;
-  readonly unit: string;
-  readonly figure: string;
-  readonly beside?: { readonly what: string; readonly figure: string };
-  /** The aim of the comparison: a difference or a ratio. */
-  readonly aim?: { readonly kind: 'difference' | 'ratio'; readonly text: string };
-}
 
 const ROWS: readonly Row[] = [
   {
@@ -111,6 +100,20 @@ const PERFTEST: Readonly<Record<string, PerftestRun>> = {
   copyBandwidth: { program: 'ib_write_bw', sizeBytes: 2 ** 20, iterations: 10_000, remap: false },
 };
 
+interface Programs {
+  readonly loopback: string;
+  readonly floors: string;
+  readonly registration: string;
+}
+
+async function compilePrograms(): Promise<Programs> {
+  return {
+    loopback: await compileProgram('verbs', 'loopback', ['-libverbs']),
+    floors: await compileProgram('verbs', 'floors'),
+    registration: await compileProgram('verbs', 'registration', ['-libverbs']),
+  };
+}
+
 async function measureRound(
   programs: Programs,
   withPerftest: boolean,
@@ -132,7 +135,7 @@ async function measureRound(
   };
   if (!withPerftest) return figures;
   for (const [name, run] of Object.entries(PERFTEST)) {
-    figures[name] = await runPerftest(run, signal);
+    figures[name] = (await runPerftest(run, signal)).figure;
   }
   return figures;
 }
@@ -179,28 +182,6 @@ async function measurePeers(signal: AbortSignal): Promise<{ figures: Figures; mi
     );
   }
   return { figures, missing };
-}
-
-function valuesOf(rounds: readonly Figures[], name: string): number[] {
-  return rounds.map((round) => round[name]).filter((value) => value !== undefined);
-}
-
-function tableLine(row: Row, rounds: readonly Figures[]): string {
-  const own = valuesOf(rounds, row.figure);
-  if (own.length === 0) return `${row.what.padEnd(28)} not measured\n`;
-  let text = `${row.what.padEnd(28)} ${formatFigure(median(own)).padStart(9)} ${row.unit.padEnd(5)}`;
-  if (row.beside !== undefined) {
-    const other = valuesOf(rounds, row.beside.figure);
-    const compared = own.map((value, i) =>
-      row.aim?.kind === 'difference' ? value - (other[i] ?? NaN) : value / (other[i] ?? NaN),
-    );
-    const comparison =
-      row.aim?.kind === 'difference'
-        ? `${formatFigure(median(compared))} ${row.unit} more`
-        : `ratio ${formatRatio(median(compared))}`;
-    text += ` ${row.beside.what} ${formatFigure(median(other))} ${row.unit}: ${comparison}`;
-  }
-  return `${text}${row.aim === undefined ? '' : `  (aim ${row.aim.text})`}\n`;
 }
 
 /** @throws UsageError, or the failure of a program that it runs */

@@ -10,6 +10,13 @@ export interface PerftestRun {
   readonly iterations: number;
   /** Whether registered memory moves where peers can map it. */
   readonly remap: boolean;
+  /** On two hosts: what runs a command on each, where the server is, and which GID both send from. */
+  readonly apart?: {
+    readonly server: readonly string[];
+    readonly client: readonly string[];
+    readonly address: string;
+    readonly gidIndex: number;
+  };
 }
 
 export function perftestMissing(): boolean {
@@ -18,45 +25,57 @@ export function perftestMissing(): boolean {
 
 let port = 21_000 + (process.pid % 10_000);
 
-/** Of latency programs the typical time in µs, the fourth column; of bandwidth the average, in MB/s of 10^6 bytes. */
-function figureIn(run: PerftestRun, line: string): number | undefined {
-  const columns = line.trim().split(/\s+/);
-  if (Number(columns[0]) !== run.sizeBytes || columns.length < 5) return undefined;
-  return run.program === 'ib_write_bw' ? Number(columns[3]) * 1.048576 : Number(columns[4]);
+export interface PerftestResult {
+  /** Of latency programs the typical time in µs; of bandwidth the average, in MB/s of 10^6 bytes. */
+  readonly figure: number;
+  /** Messages a second; of bandwidth alone. */
+  readonly rate: number;
+}
+
+function resultIn(run: PerftestRun, line: string): PerftestResult | undefined {
+  const columns = line.trim().split(/\s+/).map(Number);
+  if (columns[0] !== run.sizeBytes || columns.length < 5) return undefined;
+  const [, , , fourth = NaN, fifth = NaN] = columns;
+  if (run.program !== 'ib_write_bw') return { figure: fifth, rate: NaN };
+  return { figure: fourth * 1.048576, rate: fifth * 1e6 };
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
 
-/** @returns µs, or MB/s */
-export async function runPerftest(run: PerftestRun, signal: AbortSignal): Promise<number> {
+/** @throws Error that names the program and what it said, or that it printed no figure */
+export async function runPerftest(run: PerftestRun, signal: AbortSignal): Promise<PerftestResult> {
   port += 1;
+  const apart = run.apart;
   const args = [
-    '-s',
-    String(run.sizeBytes),
-    '-n',
-    String(run.iterations),
-    '-p',
-    String(port),
-    '-F',
+    ...['-s', String(run.sizeBytes), '-n', String(run.iterations), '-p', String(port), '-F'],
+    ...(apart === undefined ? [] : ['-x', String(apart.gidIndex)]),
   ];
   const env = {
     ...process.env,
     LD_PRELOAD: softwareHcaPath(),
     ...(run.remap ? { VIADUCT_REMAP: '1' } : {}),
+    ...(apart === undefined ? {} : { VIADUCT_LINK_LAYER: 'ethernet' }),
   };
-  let figure: number | undefined;
-  const side = (cpu: string, more: readonly string[]): Promise<void> =>
-    runLines(run.program, 'taskset', ['-c', cpu, run.program, ...args, ...more], {
+  let result: PerftestResult | undefined;
+  const side = (prefix: readonly string[], more: readonly string[]): Promise<void> => {
+    const [command = '', ...words] = [...prefix, run.program, ...args, ...more];
+    return runLines(run.program, command, words, {
       signal,
       env,
       onLine: (line) => {
-        if (more.length > 0) figure = figureIn(run, line) ?? figure;
+        if (more.length > 0) result = resultIn(run, line) ?? result;
       },
     });
-  const server = side('0', []);
+  };
+  const server = side([...(apart?.server ?? []), 'taskset', '-c', '0'], []);
   // The server says on its buffered output when it listens; perftest has no other sign.
-  const client = sleep(300).then(() => side('1', ['localhost']));
+  const client = sleep(300).then(() =>
+    side(
+      [...(apart?.client ?? []), 'taskset', '-c', '1'],
+      [apart === undefined ? 'localhost' : apart.address],
+    ),
+  );
   await Promise.all([server, client]);
-  if (figure === undefined) throw new Error(`${run.program} printed no figure`);
-  return figure;
+  if (result === undefined) throw new Error(`${run.program} printed no figure`);
+  return result;
 }

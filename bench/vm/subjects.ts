@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 import { VirtualMachine, VmError, type DriverName } from '../../lib/vm/index.js';
-import { packageRoot } from '../../lib/addon/index.js';
 import { openInitramfs } from '../../lib/vm/initramfs.js';
 import { programMembers } from '../../lib/vm/programs.js';
+import { compileProgram } from '../compile.js';
 
 const execute = promisify(execFile);
 
@@ -21,12 +21,8 @@ const MEMORY_BYTES = 128 * 2 ** 20;
 const SAMPLES = 5;
 
 /** Linked statically, so that a guest needs nothing beside it. */
-export async function compileCosts(): Promise<string> {
-  const program = join(packageRoot, 'build', 'viaduct-costs');
-  const source = join(packageRoot, 'bench', 'vm', 'costs.c');
-  const flags = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-static'];
-  await execute('cc', [...flags, '-o', program, source]);
-  return program;
+export function compileCosts(): Promise<string> {
+  return compileProgram('vm', 'costs', ['-static']);
 }
 
 function samplesIn(text: string): { systemCall: number; pageFault: number }[] {

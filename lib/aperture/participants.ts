@@ -10,7 +10,7 @@
  * | 8 | its kernel, 64 bits |
  * | 16 | start time of the process in clock ticks, 64 bits |
  * | 24 | heartbeats: counts up while the process can run |
- * | 64 | sleeping: 1 while it may sleep on its doorbell |
+ * | 64 | sleeping: bit 0 is set while it may sleep on its doorbell; the layers above use the others |
  * | 68 | doorbell: counts rings |
  * | 128 | length in bytes, then text: why it failed |
  *
@@ -44,6 +44,8 @@ const START_OFFSET = 16;
 export const HEARTBEAT_WORD = 24 / 4;
 /** Word of a record that says that its participant may sleep on its doorbell. */
 export const SLEEPING_WORD = 64 / 4;
+/** Its bit for that. */
+export const SLEEPS = 1;
 /** Word of a record that is rung. */
 export const DOORBELL_WORD = 68 / 4;
 const REASON_OFFSET = 128;

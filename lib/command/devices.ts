@@ -8,14 +8,17 @@ import {
   listDevices,
   openDevice,
   type PortAttributes,
+  type ProcessCounters,
   PROVIDERS,
   type ProviderName,
+  UnsupportedError,
 } from '../verbs/index.js';
 import { help } from './devices-help.js';
 import { UsageError } from './usage-error.js';
 
 interface Options {
   readonly json: boolean;
+  readonly counters: boolean;
   readonly provider: ProviderName | undefined;
   readonly names: readonly string[];
 }
@@ -31,6 +34,13 @@ interface ListedDevice {
   readonly ports: readonly (PortAttributes & { readonly gids: readonly GidEntry[] })[];
 }
 
+/** Of the processes that use the device; undefined where the device counts nothing. */
+interface Counted {
+  readonly name: string;
+  readonly provider: ProviderName;
+  readonly processes: readonly ProcessCounters[] | undefined;
+}
+
 function isProvider(name: string): name is ProviderName {
   return PROVIDERS.some((known) => known === name);
 }
@@ -42,6 +52,7 @@ function parse(args: readonly string[]): Options | 'help' {
       args: [...args],
       options: {
         json: { type: 'boolean' },
+        counters: { type: 'boolean' },
         provider: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
       },
@@ -50,12 +61,12 @@ function parse(args: readonly string[]): Options | 'help' {
   } catch (error) {
     throw new UsageError((error as Error).message.split('. ')[0] ?? 'wrong usage');
   }
-  const { json = false, provider, help: wantsHelp = false } = parsed.values;
+  const { json = false, counters = false, provider, help: wantsHelp = false } = parsed.values;
   if (wantsHelp) return 'help';
   if (provider !== undefined && !isProvider(provider)) {
     throw new UsageError(`--provider is ${PROVIDERS.join(' or ')}, not '${provider}'`);
   }
-  return { json, provider, names: parsed.positionals };
+  return { json, counters, provider, names: parsed.positionals };
 }
 
 function inspect(name: string, provider: ProviderName): ListedDevice {
@@ -71,6 +82,19 @@ function inspect(name: string, provider: ProviderName): ListedDevice {
     const listed = listDevices(provider).find((each) => each.name === name);
     const { nodeType = '', transportType = '' } = listed ?? {};
     return { name, provider, guid, nodeType, transportType, completionVectors, attributes, ports };
+  } finally {
+    device.close();
+  }
+}
+
+function count(name: string, provider: ProviderName): Counted {
+  const device = openDevice(name, { provider });
+  try {
+    const processes = device.packetCounters().filter(({ pid }) => pid !== process.pid);
+    return { name, provider, processes };
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error;
+    return { name, provider, processes: undefined };
   } finally {
     device.close();
   }
@@ -102,6 +126,20 @@ function describe(device: ListedDevice): string {
   return text;
 }
 
+function describeCounted({ name, processes }: Counted): string {
+  let text = row(0, 'hca_id', name);
+  if (processes === undefined)
+    return `${text}\tno counters: \`rdma statistic\` and sysfs have those of the kernel\n`;
+  if (processes.length === 0) return `${text}\tno process uses it\n`;
+  for (const { pid, counters } of processes) {
+    text += row(1, 'process', pid);
+    const counted = Object.entries(counters).filter(([, value]) => value !== 0n);
+    for (const [counter, value] of counted) text += row(2, counter, value);
+    if (counted.length === 0) text += '\t\tno packets\n';
+  }
+  return text;
+}
+
 /** Runs the command; resolves to its exit status. */
 export function run(args: readonly string[]): Promise<number> {
   const options = parse(args);
@@ -109,7 +147,7 @@ export function run(args: readonly string[]): Promise<number> {
     process.stdout.write(help);
     return Promise.resolve(0);
   }
-  const { names, provider, json } = options;
+  const { names, provider, json, counters } = options;
   const there = listDevices(provider);
   const missing = names.find((name) => !there.some((each) => each.name === name));
   if (missing !== undefined) {
@@ -120,9 +158,23 @@ export function run(args: readonly string[]): Promise<number> {
       { call: 'viaduct devices', operands: { name: missing } },
     );
   }
-  const devices = there
-    .filter((each) => names.length === 0 || names.includes(each.name))
-    .map((each) => inspect(each.name, each.provider));
+  const chosen = there.filter((each) => names.length === 0 || names.includes(each.name));
+  if (counters)
+    print(
+      chosen.map((each) => count(each.name, each.provider)),
+      describeCounted,
+      json,
+    );
+  else
+    print(
+      chosen.map((each) => inspect(each.name, each.provider)),
+      describe,
+      json,
+    );
+  return Promise.resolve(0);
+}
+
+function print<T>(devices: readonly T[], describeOne: (device: T) => string, json: boolean): void {
   if (json) {
     const text = JSON.stringify(
       devices,
@@ -131,7 +183,8 @@ export function run(args: readonly string[]): Promise<number> {
     );
     process.stdout.write(`${text}\n`);
   } else {
-    process.stdout.write(devices.length === 0 ? 'no devices\n' : devices.map(describe).join('\n'));
+    process.stdout.write(
+      devices.length === 0 ? 'no devices\n' : devices.map(describeOne).join('\n'),
+    );
   }
-  return Promise.resolve(0);
 }

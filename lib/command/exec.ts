@@ -2,18 +2,22 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 
 import { builtExecutable, packageRoot } from '../addon/index.js';
 import { ViaductError } from '../errors.js';
 import { exitStatusOf, resolveProgram } from '../job/index.js';
 import { softwareHcaPath } from '../verbs/index.js';
-import { parseCommandLine } from './command-line.js';
+import { type CommandLine, parseCommandLine } from './command-line.js';
 import { help } from './exec-help.js';
 import { UsageError } from './usage-error.js';
 
 const OPTIONS = {
   remap: { type: 'boolean' },
   roce: { type: 'boolean' },
+  packets: { type: 'boolean' },
+  pcap: { type: 'string' },
+  faults: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -26,7 +30,8 @@ const FORWARDED: readonly NodeJS.Signals[] = [
   'SIGCONT',
 ];
 
-function environment(remap: boolean, roce: boolean): NodeJS.ProcessEnv {
+function environment(values: CommandLine['values']): NodeJS.ProcessEnv {
+  const { remap, roce, packets, pcap, faults } = values;
   const library = softwareHcaPath();
   if (!existsSync(library)) {
     throw new ViaductError(
@@ -38,9 +43,15 @@ function environment(remap: boolean, roce: boolean): NodeJS.ProcessEnv {
   const already = process.env['LD_PRELOAD'] ?? '';
   return {
     ...process.env,
+    // It says on stderr what an errno value can't.
+    VIADUCT_EXPLAIN: '1',
     LD_PRELOAD: already === '' ? library : `${already}:${library}`,
-    ...(remap ? { VIADUCT_REMAP: '1' } : {}),
-    ...(roce ? { VIADUCT_LINK_LAYER: 'ethernet' } : {}),
+    ...(remap === true ? { VIADUCT_REMAP: '1' } : {}),
+    // Packets are of RoCE.
+    ...(roce === true || packets === true ? { VIADUCT_LINK_LAYER: 'ethernet' } : {}),
+    ...(packets === true ? { VIADUCT_PACKETS: '1' } : {}),
+    ...(typeof pcap === 'string' ? { VIADUCT_PCAP: resolve(pcap) } : {}),
+    ...(typeof faults === 'string' ? { VIADUCT_FAULTS: faults } : {}),
   };
 }
 
@@ -56,7 +67,7 @@ export async function run(args: readonly string[]): Promise<number> {
     throw new UsageError('name the program to run, as in -- ibv_devinfo');
   }
   const path = resolveProgram(command, process.cwd(), process.env['PATH'] ?? '', 'viaduct exec');
-  const env = environment(values['remap'] === true, values['roce'] === true);
+  const env = environment(values);
 
   // The guard puts the program in its own place, to be killed when this process is; it is linked
   // statically, so what is preloaded is the program's alone.

@@ -1,16 +1,23 @@
 /** The progress engine of a rank: moves messages on, for callers that block and for those that await. */
-import type { AperturePeer } from './channels/aperture/peer.js';
-import type { Peer } from './channels/channel.js';
+import { writeSync } from 'node:fs';
+
+import type { Channel, Peer } from './channels/channel.js';
 import { ANY_SOURCE } from './constants.js';
+import { ContextSource } from './creation.js';
 import { MpiError } from './errors.js';
+import { Group } from './group.js';
 import type { Incoming } from './incoming.js';
 import { LoopDriver } from './loop-driver.js';
+import type { UnexpectedMessage } from './matching.js';
 import type { Request, RequestOwner } from './request.js';
-import { RECEIVE, SEND } from './request.js';
+import { PROBE, RECEIVE, SEND } from './request.js';
 import type { Waiter } from './waiter.js';
+import { type PendingOperation, type WaitBoard, WaitReport } from './waits.js';
 
 /** Polls of a blocking call before it looks at clocks and failures: about a microsecond. */
 const POLLS_AT_ONCE = 128;
+/** Operations of which a rank that sleeps says that it waits for them; more are counted. */
+const MOST_PENDING = 100;
 
 /** Who failed, as the launcher or the aperture says. */
 export interface FailureSource {
@@ -20,51 +27,72 @@ export interface FailureSource {
   failed(): { rank: number; reason: string }[];
 }
 
+/** What an engine is made of. */
+export interface EngineParts {
+  readonly rank: number;
+  /** The way to each rank of the world. */
+  readonly peers: readonly Peer[];
+  readonly channels: readonly Channel[];
+  readonly incoming: Incoming;
+  readonly waiter: Waiter;
+  readonly failureSource: FailureSource;
+  /** Undefined for a world of one. */
+  readonly waitBoard: WaitBoard | undefined;
+  /** Equal for ranks that share memory. */
+  readonly host: number;
+}
+
 export class Engine implements RequestOwner {
   readonly rank: number;
   readonly size: number;
   readonly incoming: Incoming;
+  readonly contexts: ContextSource;
+  readonly host: number;
   readonly #peers: readonly Peer[];
-  readonly #remote: readonly AperturePeer[];
+  readonly #channels: readonly Channel[];
   readonly #waiter: Waiter;
   readonly #loop: LoopDriver;
   readonly #failureSource: FailureSource;
+  readonly #waitBoard: WaitBoard | undefined;
   readonly #pollOnce = (): boolean => this.poll();
   #failuresSeen = 0;
   readonly #failedRanks = new Map<number, string>();
   /** A field, since the size of a Map costs as much as a message does. */
   #anyFailed = false;
+  /** What a blocking call waits for. */
+  #blockedOn: readonly Request[] | undefined;
+  #isClosed = false;
 
-  constructor(
-    rank: number,
-    peers: readonly Peer[],
-    remote: readonly AperturePeer[],
-    incoming: Incoming,
-    waiter: Waiter,
-    failureSource: FailureSource,
-  ) {
-    this.rank = rank;
-    this.size = peers.length;
-    this.#peers = peers;
-    this.#remote = remote;
-    this.incoming = incoming;
-    this.#waiter = waiter;
-    this.#failureSource = failureSource;
-    this.#loop = new LoopDriver(this, waiter);
+  constructor(parts: EngineParts) {
+    this.rank = parts.rank;
+    this.size = parts.peers.length;
+    this.incoming = parts.incoming;
+    this.contexts = new ContextSource(this.rank, this.size);
+    this.host = parts.host;
+    this.#peers = parts.peers;
+    this.#channels = parts.channels;
+    this.#waiter = parts.waiter;
+    this.#failureSource = parts.failureSource;
+    this.#waitBoard = parts.waitBoard;
+    this.#loop = new LoopDriver(this, parts.waiter);
+    parts.waiter.onSleep = (isAsleep) => {
+      if (isAsleep) this.#publishWaits();
+      else if (!this.#isClosed) this.#waitBoard?.retract();
+    };
   }
 
   peer(rank: number): Peer {
     return this.#peers[rank];
   }
 
+  /** A group of these ranks of the world. */
+  group(worldRanks: ArrayLike<number>): Group {
+    return new Group(worldRanks, this.rank, this.size);
+  }
+
   /** Begins the send that the request describes. */
   startSend(request: Request): void {
     request.kind = SEND;
-    const reason = this.#failedRanks.get(request.peer);
-    if (reason !== undefined) {
-      request.fail(this.#rankFailed(request.peer, reason, request));
-      return;
-    }
     this.#peers[request.peer].send(request);
   }
 
@@ -76,14 +104,24 @@ export class Engine implements RequestOwner {
     if (this.#anyFailed) this.#failHopeless();
   }
 
+  /** Begins the receive of a message that a matched probe has taken. */
+  receiveMatched(message: UnexpectedMessage, request: Request): void {
+    message.delivery.deliver(message, request);
+  }
+
+  /** Begins the probe that the request describes. */
+  startProbe(request: Request): void {
+    if (this.incoming.probe(request)) return;
+    this.incoming.waitForProbe(request);
+    if (this.#anyFailed) this.#failHopeless();
+  }
+
   /** Handles what has come and sends what was stalled; true if anything moved. */
   poll(): boolean {
     let moved = false;
-    const remote = this.#remote;
-    for (let k = 0; k < remote.length; k++) {
-      const peer = remote[k];
-      if (peer.isStalled && peer.push()) moved = true;
-      if (peer.poll()) moved = true;
+    const channels = this.#channels;
+    for (let k = 0; k < channels.length; k++) {
+      if (channels[k].poll()) moved = true;
     }
     return moved;
   }
@@ -94,14 +132,28 @@ export class Engine implements RequestOwner {
       this.poll();
       if (request.done) return;
     }
-    if (this.#remote.length === 0 || request.peer === this.rank) this.#endOwnDeadlock(request);
-    else this.#waitLong(request);
+    this.waitUntil(() => request.done, [request]);
   }
 
-  #waitLong(request: Request): void {
+  waitUntil(isDone: () => boolean, requests: readonly Request[]): void {
+    this.poll();
+    if (isDone()) return;
+    if (requests.every((request) => this.#isForItselfOnly(request))) {
+      for (const request of requests) this.#endOwnDeadlock(request);
+      return;
+    }
+    this.#blockedOn = requests;
+    try {
+      this.#waitLong(isDone);
+    } finally {
+      this.#blockedOn = undefined;
+    }
+  }
+
+  #waitLong(isDone: () => boolean): void {
     const waiter = this.#waiter;
     waiter.begin();
-    while (!request.done) {
+    while (!isDone()) {
       if (this.poll()) {
         waiter.begin();
       } else if (waiter.isImpatient() && !this.checkFailures()) {
@@ -111,6 +163,10 @@ export class Engine implements RequestOwner {
   }
 
   /** A send to, or a receive from, this very rank, which nobody but the blocked caller could ever meet. */
+  #isForItselfOnly(request: Request): boolean {
+    return this.#channels.length === 0 || request.peer === this.rank;
+  }
+
   #endOwnDeadlock(request: Request): void {
     this.withdraw(request);
     request.fail(
@@ -131,12 +187,10 @@ export class Engine implements RequestOwner {
     this.#loop.settled();
   }
 
-  withdraw(request: Request): boolean {
-    if (request.kind === SEND) return this.#peers[request.peer].withdraw(request);
-    // A receive that has met its message is no longer posted.
-    if (request.source >= 0) return false;
-    this.incoming.posted.remove(request);
-    return true;
+  withdraw(request: Request): boolean | undefined {
+    return request.kind === SEND
+      ? this.#peers[request.peer].withdraw(request)
+      : this.incoming.withdraw(request);
   }
 
   /** Fails what waits for a rank that is gone, after taking what it sent before it went; true if there was news. */
@@ -148,30 +202,93 @@ export class Engine implements RequestOwner {
       if (this.#failedRanks.has(rank)) continue;
       this.#failedRanks.set(rank, reason);
       this.#anyFailed = true;
-      this.#peers[rank].fail((request) => this.#rankFailed(rank, reason, request));
+      this.#peers[rank].fail((request) => rankFailed(rank, reason, request));
     }
     this.#failHopeless();
     return true;
   }
 
+  /** Ends this process, and thereby the job: the launcher, which sees it, tells the others, so that it is the first. */
+  abort(exitCode: number, reason: string): never {
+    writeSync(2, `rank ${this.rank} aborts the job: ${reason}\n`);
+    process.exit(exitCode);
+  }
+
+  /** Who waits for whom. */
+  waitReport(): WaitReport {
+    const board = this.#waitBoard;
+    const ranks = Array.from({ length: this.size }, (_, rank) => {
+      if (rank !== this.rank && board !== undefined) return { rank, ...board.read(rank) };
+      const operations = this.#pending(MOST_PENDING);
+      return { rank, state: 'running' as const, sleeps: 0, operations, more: 0 };
+    });
+    return new WaitReport(ranks);
+  }
+
+  /** The same for an error's message. */
+  explainWaits(): string {
+    return this.size === 1
+      ? ''
+      : `. What the ranks of this host wait for:\n${String(this.waitReport())}`;
+  }
+
   close(): void {
+    this.#isClosed = true;
     this.#loop.close();
+  }
+
+  #publishWaits(): void {
+    const blockedOn = this.#blockedOn;
+    const operations =
+      blockedOn === undefined
+        ? this.#pending(MOST_PENDING)
+        : blockedOn.filter(({ done }) => !done).map(operationOf);
+    this.#waitBoard?.publish(blockedOn !== undefined, operations);
+  }
+
+  #pending(most: number): PendingOperation[] {
+    const operations: PendingOperation[] = [];
+    for (const requests of [
+      this.incoming.posted,
+      this.incoming.probes,
+      ...this.#peers.map((peer) => peer.pending()),
+    ]) {
+      for (const request of requests) {
+        if (operations.length >= most) return operations;
+        operations.push(operationOf(request));
+      }
+    }
+    return operations;
   }
 
   #failHopeless(): void {
     for (const [rank, reason] of this.#failedRanks) {
-      for (const request of this.incoming.posted.takeFrom(rank)) {
-        request.fail(this.#rankFailed(rank, reason, request));
+      for (const request of this.incoming.takeHopeless(rank)) {
+        request.fail(rankFailed(rank, reason, request));
       }
     }
   }
+}
 
-  #rankFailed(rank: number, reason: string, request: Request): MpiError {
-    const also = request.peer === ANY_SOURCE ? ', which this receive may have been meant for' : '';
-    return new MpiError(
-      'ERR_MPI_RANK_FAILED',
-      `${request.describe()}: rank ${rank} failed${also}: ${reason}`,
-      { operands: { ...request.operands(), failedRank: rank, reason } },
-    );
-  }
+function operationOf(request: Request): PendingOperation {
+  const { kind, peer, tag, context, memory, scope } = request;
+  return {
+    kind: kind === SEND ? 'send' : kind >= PROBE ? 'probe' : 'receive',
+    peer,
+    tag,
+    context,
+    byteLength: memory.byteLength,
+    communicator: scope.name,
+  };
+}
+
+function rankFailed(rank: number, reason: string, request: Request): MpiError {
+  const also = request.peer === ANY_SOURCE ? ', which this receive may have been meant for' : '';
+  const here = request.scope.rankOf(rank);
+  const where = here === rank || here < 0 ? '' : ` (rank ${rank} of the world)`;
+  return new MpiError(
+    'ERR_MPI_RANK_FAILED',
+    `${request.describe()}: rank ${here < 0 ? rank : here}${where} failed${also}: ${reason}`,
+    { operands: { ...request.operands(), failedRank: rank, reason } },
+  );
 }

@@ -7,16 +7,24 @@ import { PeerWatch } from './bootstrap/peer-watch.js';
 import { joinByPmi } from './bootstrap/pmi.js';
 import { AperturePeer } from './channels/aperture/peer.js';
 import { Consumer } from './channels/aperture/consumer.js';
-import { longestPayload } from './channels/aperture/layout.js';
+import { Inbox } from './channels/aperture/inbox.js';
+import { hasInboxes, longestPayload, READS_INBOX } from './channels/aperture/layout.js';
+import { PollSet } from './channels/aperture/poll-set.js';
 import { Producer } from './channels/aperture/producer.js';
 import { PeerReach } from './channels/aperture/reach.js';
+import { ApertureWaitBoard } from './channels/aperture/wait-board.js';
 import type { Peer } from './channels/channel.js';
 import { SelfPeer } from './channels/self.js';
+import { unexpectedLimit } from './channels/unexpected-limit.js';
 import { Communicator } from './communicator.js';
-import { Engine, type FailureSource } from './engine.js';
+import { Engine, type EngineParts, type FailureSource } from './engine.js';
 import { MpiError } from './errors.js';
 import { Incoming } from './incoming.js';
+import { Scope } from './scope.js';
+import { Trace } from './trace.js';
+import { TracedEngine, TracedIncoming } from './tracing.js';
 import { Waiter } from './waiter.js';
+import type { WaitReport } from './waits.js';
 
 /** Messages up to this size are sent whole, where the queues are large enough. */
 const EAGER_BYTES = 16384;
@@ -42,6 +50,11 @@ export interface Job {
   /** The memory that the ranks on this host share; undefined for a program that runs alone. */
   readonly aperture: Aperture | undefined;
   /**
+   * What each rank of this host waits for at this moment, and whether some wait for each other for ever. It costs those
+   * others nothing, and they need do nothing for it.
+   */
+  readonly waitReport: () => WaitReport;
+  /**
    * Leaves the job (MPI_Finalize): waits until all ranks do, then closes the aperture. Every rank calls it, at the
    * latest by itself when the event loop has nothing more to do. Calling it twice is harmless.
    *
@@ -59,8 +72,8 @@ let joined = false;
  * such as `mpiexec.hydra -n N node app.js` and `srun --mpi=pmi2 -n N node app.js`, it is one of N ranks, by `node app.js` a
  * world of one.
  *
- * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAUNCHER`, `ERR_MPI_LAYOUT`;
- *   ApertureError when the job's aperture is missing, foreign or taken.
+ * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_THREAD` when another thread of this process is this rank,
+ *   `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAUNCHER`, `ERR_MPI_LAYOUT`; ApertureError when the job's aperture is missing, foreign or taken.
  */
 export async function init(): Promise<Job> {
   if (joined) {
@@ -86,7 +99,8 @@ async function joinBy(launch: Launch): Promise<Job> {
   const { aperture, size, watchesPeers } = membership;
   const watch = watchesPeers ? new PeerWatch(aperture.participants, size) : undefined;
   try {
-    return makeJob(makeEngine(membership, watch), membership, watch);
+    const trace = traceOf(membership.rank);
+    return makeJob(makeEngine(membership, watch, trace), trace, membership, watch);
   } catch (error) {
     watch?.close();
     aperture.close();
@@ -95,16 +109,35 @@ async function joinBy(launch: Launch): Promise<Job> {
 }
 
 function joinAlone(): Job {
-  const incoming = new Incoming(1);
-  const waiter = new Waiter(undefined, 0, { oversubscribed: true, allLocal: () => true });
-  const nobody: FailureSource = { failures: 0, failed: () => [] };
-  const self = new SelfPeer(0, incoming, EAGER_BYTES);
-  return makeJob(new Engine(0, [self], [], incoming, waiter, nobody));
+  const trace = traceOf(0);
+  const incoming = trace === undefined ? new Incoming() : new TracedIncoming(0);
+  const waiter = new Waiter(undefined, 0, {
+    oversubscribed: true,
+    allLocal: () => true,
+    otherBits: 0,
+  });
+  const failureSource: FailureSource = { failures: 0, failed: () => [] };
+  const unexpectedBytes = unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']);
+  const parts: EngineParts = {
+    rank: 0,
+    peers: [new SelfPeer(0, incoming, EAGER_BYTES, unexpectedBytes)],
+    channels: [],
+    incoming,
+    waiter,
+    failureSource,
+    waitBoard: undefined,
+    host: 0,
+  };
+  return makeJob(engineOf(parts, trace), trace);
 }
 
-function makeEngine(membership: Membership, watch: PeerWatch | undefined): Engine {
+function makeEngine(
+  membership: Membership,
+  watch: PeerWatch | undefined,
+  trace: Trace | undefined,
+): Engine {
   const { aperture, layout, rank, size, oversubscribed } = membership;
-  const incoming = new Incoming(size);
+  const incoming = trace === undefined ? new Incoming() : new TracedIncoming(rank);
   const { geometry } = layout;
   const window = {
     words: new Int32Array(aperture.memory),
@@ -113,7 +146,10 @@ function makeEngine(membership: Membership, watch: PeerWatch | undefined): Engin
   const thresholds = {
     eagerBytes: Math.min(EAGER_BYTES, longestPayload(geometry)),
     fragmentBytes: Math.min(FRAGMENT_BYTES, longestPayload(geometry)),
+    unexpectedBytes: unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']) / size,
   };
+  const inboxOf = (owner: number): Inbox | undefined =>
+    hasInboxes(size) ? new Inbox(window.words, layout.inbox(owner), size) : undefined;
   const mayRead = singleCopyIsWanted(process.env['VIADUCT_LONG_MESSAGES'], oversubscribed);
   const kernel = kernelId();
   const peers: Peer[] = [];
@@ -121,12 +157,13 @@ function makeEngine(membership: Membership, watch: PeerWatch | undefined): Engin
   const reaches: PeerReach[] = [];
   for (let other = 0; other < size; other++) {
     if (other === rank) {
-      peers.push(new SelfPeer(rank, incoming, thresholds.eagerBytes));
+      const { eagerBytes, unexpectedBytes } = thresholds;
+      peers.push(new SelfPeer(rank, incoming, eagerBytes, unexpectedBytes));
       continue;
     }
     layout.prefault(window.words, rank, other);
     layout.prefault(window.words, other, rank);
-    const reach = new PeerReach(aperture, other, kernel, mayRead);
+    const reach = new PeerReach(aperture, other, kernel, mayRead, inboxOf(other), rank);
     const peer = new AperturePeer(
       other,
       new Producer(window, layout.queue(rank, other), geometry),
@@ -149,8 +186,37 @@ function makeEngine(membership: Membership, watch: PeerWatch | undefined): Engin
       }
       return allLocal === true;
     },
+    otherBits: hasInboxes(size) ? READS_INBOX : 0,
   });
-  return new Engine(rank, peers, remote, incoming, waiter, failuresOf(membership, watch));
+  const pollSet = new PollSet(remote, inboxOf(rank));
+  for (const peer of remote) {
+    peer.onStall = () => {
+      pollSet.activate(peer);
+    };
+  }
+  const parts: EngineParts = {
+    rank,
+    peers,
+    channels: remote.length === 0 ? [] : [pollSet],
+    incoming,
+    waiter,
+    failureSource: failuresOf(membership, watch),
+    waitBoard: new ApertureWaitBoard(window.words, window.bytes, layout, rank),
+    host: Number.parseInt(aperture.identity.slice(0, 8), 16) | 0,
+  };
+  return engineOf(parts, trace);
+}
+
+function engineOf(parts: EngineParts, trace: Trace | undefined): Engine {
+  const { incoming } = parts;
+  return trace !== undefined && incoming instanceof TracedIncoming
+    ? new TracedEngine({ ...parts, incoming }, trace)
+    : new Engine(parts);
+}
+
+function traceOf(rank: number): Trace | undefined {
+  const file = process.env['VIADUCT_TRACE'];
+  return file === undefined || file === '' ? undefined : new Trace(file, rank);
 }
 
 /**
@@ -193,14 +259,22 @@ function failuresOf({ aperture, size }: Membership, watch: PeerWatch | undefined
   };
 }
 
-function makeJob(engine: Engine, membership?: Membership, watch?: PeerWatch): Job {
+function makeJob(
+  engine: Engine,
+  trace: Trace | undefined,
+  membership?: Membership,
+  watch?: PeerWatch,
+): Job {
   const aperture = membership?.aperture;
-  const world = new Communicator(engine, WORLD_CONTEXT);
+  const everybody = engine.group(Array.from({ length: engine.size }, (_, rank) => rank));
+  const world = new Communicator(new Scope(engine, WORLD_CONTEXT, everybody, engine.rank, 'world'));
   let leaving: Promise<void> | undefined;
   const leave = async (): Promise<void> => {
     process.off('beforeExit', onBeforeExit);
     try {
+      trace?.close();
       await world.barrier();
+      if (engine.rank === 0) trace?.join(engine.size);
       aperture?.participants.finalize(engine.rank);
     } finally {
       watch?.close();
@@ -214,5 +288,6 @@ function makeJob(engine: Engine, membership?: Membership, watch?: PeerWatch): Jo
     void finalize();
   };
   process.on('beforeExit', onBeforeExit);
-  return { world, aperture, finalize, [Symbol.asyncDispose]: finalize };
+  const waitReport = (): WaitReport => engine.waitReport();
+  return { world, aperture, waitReport, finalize, [Symbol.asyncDispose]: finalize };
 }

@@ -107,8 +107,8 @@ export class LoopDriver {
   }
 
   #sleep(): void {
-    if (this.#awaited === 0) {
-      // A failure was all that they waited for.
+    if (this.#awaited === 0 || !this.#waiter.canSleep) {
+      // A failure was all that they waited for; or only this process itself can do what they wait for.
       this.#state = 'idle';
       return;
     }

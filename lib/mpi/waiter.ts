@@ -6,7 +6,7 @@
  * looks for sleepers after. Both are sequentially consistent, so one of the two sees the other.
  */
 import type { Aperture } from '../aperture/index.js';
-import { DOORBELL_WORD, SLEEPING_WORD } from '../aperture/participants.js';
+import { DOORBELL_WORD, SLEEPING_WORD, SLEEPS } from '../aperture/participants.js';
 import { waitOnDoorbell, yieldProcessor } from '../aperture/waiting.js';
 
 export interface WaiterOptions {
@@ -14,6 +14,8 @@ export interface WaiterOptions {
   readonly oversubscribed: boolean;
   /** Whether all ranks run on this kernel, known once all have attached. */
   readonly allLocal: () => boolean;
+  /** Bits that the word which says that this rank sleeps has always. */
+  readonly otherBits: number;
 }
 
 /** Polls between two looks for failures: about a microsecond. */
@@ -39,6 +41,8 @@ export class Waiter {
   #backOffMs = FIRST_BACK_OFF_MS;
   /** Sleepers of this rank: a blocking call, and the event loop's watch beneath it. */
   #sleepers = 0;
+  /** Called when this rank is about to sleep, and when it does so no longer. */
+  onSleep: (isAsleep: boolean) => void = () => undefined;
 
   constructor(aperture: Aperture | undefined, rank: number, options: WaiterOptions) {
     this.#aperture = aperture;
@@ -57,6 +61,11 @@ export class Waiter {
 
   get oversubscribed(): boolean {
     return this.#options.oversubscribed;
+  }
+
+  /** Whether others can end a sleep: there are none in a world of one. */
+  get canSleep(): boolean {
+    return this.#aperture !== undefined;
   }
 
   /** How long the event loop may sleep without looking. */
@@ -98,12 +107,15 @@ export class Waiter {
   announceSleep(): number {
     this.#sleepers++;
     const seen = Atomics.load(this.#words, this.#doorbell);
-    Atomics.store(this.#words, this.#sleeping, 1);
+    this.onSleep(true);
+    Atomics.store(this.#words, this.#sleeping, SLEEPS | this.#options.otherBits);
     return seen;
   }
 
   endSleep(): void {
-    if (--this.#sleepers === 0) Atomics.store(this.#words, this.#sleeping, 0);
+    if (--this.#sleepers > 0) return;
+    Atomics.store(this.#words, this.#sleeping, this.#options.otherBits);
+    this.onSleep(false);
   }
 
   /** Calls back on the event loop when the doorbell rings, or between kernels when it is time to look. */

@@ -20,6 +20,7 @@ import { attempt, UnsupportedError, VerbsError } from './errors.js';
 import { gidBytes, gidText, isIpv4Gid, isZeroGid } from './gid.js';
 import { type DescriptorWatch, native } from './native.js';
 import { PitfallWatch } from './pitfalls.js';
+import type { ProcessCounters } from './process-counters.js';
 import { ProtectionDomain } from './protection-domain.js';
 import { loadProvider, type ProviderName, PROVIDERS } from './provider.js';
 import { QueuePair } from './queue-pair.js';
@@ -251,6 +252,17 @@ export class Device extends Resource {
     }
   }
 
+  /**
+   * What became of the packets of each process that uses the device now: how many came and went, and why some were
+   * dropped. Only of this user's processes in this network namespace.
+   *
+   * @throws UnsupportedError on providers other than the software HCA.
+   */
+  packetCounters(): ProcessCounters[] {
+    const handle = this.openHandle('device.packetCounters');
+    return attempt('device.packetCounters', {}, () => native.queryCounters(handle));
+  }
+
   // Before rdma-core 31 there is no table, and no type.
   #gidsOneByOne(ports: number): GidEntry[] {
     const entries: GidEntry[] = [];
@@ -280,7 +292,8 @@ export class Device extends Resource {
     const entries = this.gidTable().filter((each) => each.portNum === port);
     const routable = entries.filter((each) => each.gidType === 'RoCE v2');
     const ipv4 = routable.find((each) => isIpv4Gid(gidBytes('device.preferredGid', each.gid)));
-    return (ipv4 ?? routable[0] ?? entries[0])?.gidIndex ?? 0;
+    const address = routable.find((each) => each.ndevIfindex !== 0);
+    return (ipv4 ?? address ?? routable[0] ?? entries[0])?.gidIndex ?? 0;
   }
 
   /** Makes a protection domain (ibv_alloc_pd(3)). */

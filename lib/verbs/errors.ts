@@ -42,6 +42,14 @@ export function argumentError(
 interface NativeFailure extends Error {
   readonly errno: number;
   readonly syscall: string;
+  /** What the device says of it beyond its number; '' where it says nothing. */
+  readonly problem?: string;
+}
+
+/** The sentence that the device had for a failure, or ''. */
+export function problemOf(error: unknown): string {
+  const cause = error instanceof VerbsError ? error.cause : error;
+  return isNativeFailure(cause) ? (cause.problem ?? '') : '';
 }
 
 function isNativeFailure(error: unknown): error is NativeFailure {
@@ -99,6 +107,12 @@ const BY_VERB: Readonly<Record<string, Readonly<Record<string, Remedy>>>> = {
       text: 'no more memory may be pinned; raise `ulimit -l` or register less',
     },
   },
+  fork: {
+    EPERM: {
+      code: 'ERR_VERBS_SYSTEM',
+      text: 'registrations are of the process that this one was forked from; open the device again here',
+    },
+  },
   ibv_advise_mr: {
     EFAULT: {
       code: 'ERR_VERBS_MEMORY',
@@ -137,7 +151,7 @@ export function attempt<T>(
     return run();
   } catch (cause) {
     if (!isNativeFailure(cause)) throw cause;
-    throw verbsFailure(call, cause.syscall, cause.errno, operands, cause);
+    throw verbsFailure(call, cause.syscall, cause.errno, operands, cause, cause.problem);
   }
 }
 
@@ -151,13 +165,14 @@ export function verbsFailure(
   errno: number,
   operands: Readonly<Record<string, unknown>>,
   cause?: unknown,
+  problem = '',
 ): VerbsError {
   const name = errorName(errno);
   const remedy = BY_VERB[verb]?.[name] ??
     GENERAL[name] ?? { code: 'ERR_VERBS_SYSTEM', text: 'the system refused it' };
   const given = Object.entries(operands).map(([key, value]) => `${key} ${String(value)}`);
   const operandText = given.length > 0 ? ` (${given.join(', ')})` : '';
-  const message = `${call}${operandText}: ${verb} failed with ${name}: ${remedy.text}`;
+  const message = `${call}${operandText}: ${verb} failed with ${name}: ${problem === '' ? remedy.text : problem}`;
   const details = { call, verb, errno, operands, cause };
   return remedy.code === 'ERR_VERBS_UNSUPPORTED'
     ? new UnsupportedError(remedy.code, message, details)

@@ -27,6 +27,7 @@ export {
 } from './device.js';
 export type { DeviceAttributes, PortAttributes } from './device-attributes.js';
 export type { Endpoint, EndpointOptions, GidEntry } from './endpoint.js';
+export type { ProcessCounters } from './process-counters.js';
 export {
   type Access,
   type AsyncEventType,
@@ -50,6 +51,7 @@ export { UnsupportedError, VerbsError, type VerbsErrorDetails } from './errors.j
 export {
   MemoryRegion,
   type MemorySlice,
+  type RegisteredMemory,
   type RemoteMemory,
   type RegisterOptions,
   type ReregisterChange,
@@ -72,6 +74,13 @@ export type {
   XrcTargetOptions,
 } from './queue-pair-options.js';
 export type { RawMemory, ReceiveWorkRequest, ScatterGatherEntry } from './receive-work-request.js';
+export {
+  CachedRegion,
+  Registration,
+  RegistrationCache,
+  type RegistrationCacheOptions,
+  type RegistrationCacheStats,
+} from './registration-cache.js';
 export { CompletionRing } from './rings/completion-ring.js';
 export { ReceiveRing } from './rings/receive-ring.js';
 export { SendRing } from './rings/send-ring.js';

@@ -11,10 +11,24 @@ export interface RegisterOptions {
   readonly iova?: bigint;
 }
 
+/** Memory that work requests can name: a `MemoryRegion`, or a `CachedRegion` of a registration cache. */
+export interface RegisteredMemory {
+  /** Bytes registered. */
+  readonly byteLength: number;
+  /** The key for work requests of this program. */
+  readonly lkey: number;
+  /** The address by which work requests name the first byte. */
+  readonly address: bigint;
+  /** The lower 32 bits of `address`, for rings. */
+  readonly addressLow: number;
+  /** The upper 32 bits of `address`, for rings. */
+  readonly addressHigh: number;
+}
+
 /** A part of a region, to send from or receive into. */
 export interface MemorySlice {
   /** What it is a part of. */
-  readonly region: MemoryRegion;
+  readonly region: RegisteredMemory;
   /** Bytes from the region's start. */
   readonly offset: number;
   /** Bytes. */
@@ -42,7 +56,7 @@ export interface ReregisterChange {
 const REREG = { translation: 1, pd: 2, access: 4 } as const;
 
 /** The bytes of registrable memory; checked, so that the device never gets memory that may go away. */
-function bytesOf(call: string, memory: Registrable): Uint8Array {
+export function bytesOf(call: string, memory: Registrable): Uint8Array {
   const buffer = ArrayBuffer.isView(memory) ? memory.buffer : memory;
   // Resizable memory is unmapped where it shrinks, under the device and under peers that read it.
   if ('resizable' in buffer && buffer.resizable === true) {
@@ -82,7 +96,7 @@ function bytesOf(call: string, memory: Registrable): Uint8Array {
  * console.log(address - mr.address); // prints 64n
  * ```
  */
-export class MemoryRegion extends Resource {
+export class MemoryRegion extends Resource implements RegisteredMemory {
   #pd: ProtectionDomain;
   #view: Uint8Array | undefined;
   #lkey = 0;

@@ -1,5 +1,6 @@
 /** What lib/verbs takes from the addon (native/addon/verbs). Enumerations are the numbers of <infiniband/verbs.h>. */
 import { addon } from '../addon/index.js';
+import type { ProcessCounters } from './process-counters.js';
 
 /** The number by which native code knows an object; 0 is none. */
 export type Handle = number;
@@ -104,6 +105,8 @@ export interface NativePath {
   readonly directBytes: bigint;
   readonly copiedOperations: bigint;
   readonly copiedBytes: bigint;
+  readonly packetOperations: bigint;
+  readonly packetBytes: bigint;
 }
 
 export interface DescriptorWatch {
@@ -114,6 +117,17 @@ export interface DescriptorWatch {
 }
 
 type Memory = ArrayBuffer | SharedArrayBuffer;
+
+/** What a registration cache made: `id` names it and one use of it. */
+export interface NativeCachedRegion {
+  readonly id: number;
+  readonly lkey: number;
+  readonly rkey: number;
+  readonly address: bigint;
+  /** Of its first byte within the ArrayBuffer. */
+  readonly byteOffset: number;
+  readonly byteLength: number;
+}
 
 export interface NativeVerbs {
   /** Its number, or why it can't be loaded. */
@@ -127,6 +141,7 @@ export interface NativeVerbs {
   queryPort(context: Handle, port: number): Record<string, number>;
   queryGid(context: Handle, port: number, index: number): Uint8Array;
   queryGidTable(context: Handle, most: number): NativeGidEntry[];
+  queryCounters(context: Handle): ProcessCounters[];
   queryPkey(context: Handle, port: number, index: number): number;
   takeAsyncEvent(context: Handle): { type: number; handle: Handle; port: number } | null;
   allocPd(context: Handle): Handle;
@@ -157,6 +172,23 @@ export interface NativeVerbs {
   ): NativeRegion;
   adviseMemory(pd: Handle, advice: number, flags: number, entries: Uint8Array): void;
   allocateShareable(sizeBytes: number): ArrayBuffer;
+  createRegistrationCache(
+    pd: Handle,
+    maxEntries: number | undefined,
+    maxBytes: number | undefined,
+    trustPeers: boolean,
+  ): Handle;
+  /** Of memory that `acquireCached` does not find, and that is fit for registration. */
+  registerCached(
+    cache: Handle,
+    memory: Memory | ArrayBufferView,
+    access: number,
+  ): NativeCachedRegion;
+  /** Ends what belonged to ArrayBuffers that were collected. */
+  sweepCached(cache: Handle): void;
+  cacheStatistics(cache: Handle): Record<string, number>;
+  /** RLIMIT_MEMLOCK, or null where this process may pin what it likes. */
+  memlockBytes(): number | null;
   allocMw(pd: Handle, type: number): { handle: Handle; rkey: number };
   bindMw(
     qp: Handle,
@@ -219,14 +251,22 @@ export interface NativeVerbs {
     inlineBytes: number,
   ): Handle;
   /**
-   * These and pollCq trust that they are given numbers (`value >>> 0`). These three return the number posted, and
-   * `error << 20`; see post-errors.ts.
+   * The functions from here on trust that they are given numbers (`value >>> 0`). These three return the number
+   * posted, and `error << 20`; see post-errors.ts.
    */
   readonly postSend: (qp: Handle, ring: Handle, first: number, count: number) => number;
   readonly postRecv: (qp: Handle, ring: Handle, first: number, count: number) => number;
   readonly postSrqRecv: (srq: Handle, ring: Handle, first: number, count: number) => number;
   /** The number of completions at the ring's start, or minus an errno value. */
   readonly pollCq: (cq: Handle, ring: Handle, max: number) => number;
+  /** The id of a cached registration with this access, with a use more; -1 if there is none, or it is no memory. */
+  readonly acquireCached: (
+    cache: Handle,
+    memory: Memory | ArrayBufferView,
+    access: number,
+  ) => number;
+  /** Whether it was in use. */
+  readonly releaseCached: (cache: Handle, id: number) => boolean;
   /** 0 or an errno value. */
   destroyObject(object: Handle): number;
   readonly DescriptorWatch: new (descriptor: number, onReadable: () => void) => DescriptorWatch;
@@ -235,4 +275,4 @@ export interface NativeVerbs {
 export const native = addon() as NativeVerbs;
 
 /** The hot functions by names of their own: finding them in the addon's exports would take 20 ns each time. */
-export const { pollCq, postRecv, postSend, postSrqRecv } = native;
+export const { acquireCached, pollCq, postRecv, postSend, postSrqRecv, releaseCached } = native;

@@ -3,13 +3,14 @@ import { attempt } from './errors.js';
 import { type Handle, native } from './native.js';
 
 /** viaduct_path of native/softhca/extensions.h */
-const PATHS = ['none', 'loopback', 'direct', 'copy', 'mixed'] as const;
+const PATHS = ['none', 'loopback', 'direct', 'copy', 'mixed', 'packets'] as const;
 
 /** What `qp.explain()` says of a queue pair of the software HCA. */
 export interface PathExplanation {
   /**
    * `none`; `loopback`, to a queue pair of this process; `direct`, by loads and stores on the peer's mapped memory;
-   * `copy`, by the kernel's copy between processes; `mixed`, direct or copy by the region that is named.
+   * `copy`, by the kernel's copy between processes; `mixed`, direct or copy by the region that is named;
+   * `packets`, as RoCEv2 over UDP.
    */
   readonly path: (typeof PATHS)[number];
   /** Why, in a sentence, with what to do where something can be done. */
@@ -30,6 +31,10 @@ export interface PathExplanation {
   readonly copiedOperations: bigint;
   /** Their bytes. */
   readonly copiedBytes: bigint;
+  /** Requests that travelled as packets since the queue pair was connected. */
+  readonly packetOperations: bigint;
+  /** Their bytes. */
+  readonly packetBytes: bigint;
 }
 
 export function explainPath(qp: Handle): PathExplanation {

@@ -8,6 +8,7 @@ import { MemoryWindow } from './memory-window.js';
 import { native } from './native.js';
 import { QueuePair } from './queue-pair.js';
 import type { QueuePairOptions } from './queue-pair-options.js';
+import { RegistrationCache, type RegistrationCacheOptions } from './registration-cache.js';
 import { Resource } from './resource.js';
 import { SharedReceiveQueue, type SharedReceiveQueueOptions } from './shared-receive-queue.js';
 import type { WorkCompletion } from './work-completion.js';
@@ -83,6 +84,16 @@ export class ProtectionDomain extends Resource {
       native.allocateShareable(sizeBytes),
     );
     return MemoryRegion.register(this, new Uint8Array(buffer, 0, sizeBytes), access, {});
+  }
+
+  /**
+   * A cache of registrations, for memory that is transferred again and again.
+   *
+   * @throws VerbsError `ERR_VERBS_ARGUMENT` unless the limits are whole numbers from 0.
+   */
+  createRegistrationCache(options: RegistrationCacheOptions = {}): RegistrationCache {
+    this.openHandle('pd.createRegistrationCache');
+    return RegistrationCache.create(this, options);
   }
 
   /**
@@ -177,7 +188,7 @@ export class ProtectionDomain extends Resource {
   }
 }
 
-/** The flags of an access list, for `sendRing.bindWindow`. */
+/** The flags of an access list, for `cache.acquire` and `sendRing.bindWindow`. */
 export function accessNumber(access: readonly Access[]): number {
   return accessFlags('accessNumber', access);
 }

@@ -13,7 +13,7 @@ import {
   sendOperations,
   SIGNALED,
 } from './enumerations.js';
-import { argumentError, attempt, UnsupportedError, VerbsError } from './errors.js';
+import { argumentError, attempt, problemOf, UnsupportedError, VerbsError } from './errors.js';
 import { gidBytes } from './gid.js';
 import { bindingNumbers, type MemoryWindow, type WindowBinding } from './memory-window.js';
 import { Memberships } from './multicast.js';
@@ -312,6 +312,7 @@ export class QueuePair extends Resource {
     cause: VerbsError,
   ): VerbsError {
     const { transition, missing, notAllowed, text } = diagnoseModify(this.type, from, attributes);
+    const problem = problemOf(cause);
     const isRight = missing.length === 0 && notAllowed.length === 0;
     if (isRight && cause instanceof UnsupportedError) return cause;
     const details = {
@@ -323,7 +324,7 @@ export class QueuePair extends Resource {
     };
     return new VerbsError(
       'ERR_VERBS_MODIFY',
-      `qp.modify: queue pair ${this.qpNum} (${this.type}) could not go ${transition}: ${text}`,
+      `qp.modify: queue pair ${this.qpNum} (${this.type}) could not go ${transition}: ${problem === '' ? text : problem}`,
       details,
     );
   }

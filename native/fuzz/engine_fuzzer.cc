@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint32_t number = 0x11, key = 0x100;
 constexpr uint64_t base = 0x10000, memory_bytes = 1 << 16;
+const wire::Gid group = wire::ipv4_gid({239, 1, 2, 3});
 
 class Input {
  public:
@@ -39,10 +40,12 @@ uint32_t psn_near(const transport::QueuePair& qp, bool response, Input& input) {
 void feed_packet(test::End& end, const transport::QueuePair& qp, Input& input, uint64_t now) {
   wire::Packet packet;
   packet.bth.opcode = uint8_t(input.number(1));
-  if (!packet.opcode().known()) packet.bth.opcode &= 0x1f;
+  // Another service's is dropped at once, all of them but for some.
+  if (!packet.opcode().known())
+    packet.bth.opcode = wire::make_opcode(qp.service, packet.bth.opcode & 0x1f);
   if (!packet.opcode().known()) return;
   const uint8_t flags = uint8_t(input.number(1));
-  packet.bth.solicited = flags & 1;
+  packet.bth.solicited = packet.bth.migration = flags & 1;
   packet.bth.ack_request = flags & 2;
   packet.bth.pkey = flags & 4 ? 0xffff : 0x7fff;
   packet.bth.dest_qp = number;
@@ -62,6 +65,11 @@ void feed_packet(test::End& end, const transport::QueuePair& qp, Input& input, u
   wire::emit_headers(packet, bytes.data());
   wire::Route route = qp.responder.attributes.route;
   std::swap(route.source, route.destination);
+  if (qp.service == wire::Service::ud && flags & 16) {
+    packet.bth.dest_qp = wire::multicast_qp;
+    route.destination = group;
+    wire::emit_headers(packet, bytes.data());
+  }
   const auto covered = std::span<const uint8_t>(bytes).first(bytes.size() - wire::icrc_length);
   wire::store_icrc(bytes.data() + covered.size(), wire::icrc(route, covered));
   end.engine->receive({route, bytes, 0}, now);
@@ -86,6 +94,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   test::connect(a, peer, connection);
   a.device.add_region(key, base, memory_bytes, test::all_access);
   const transport::QueuePair& qp = *a.engine->find(number);
+  a.engine->join(number, group);
   constexpr ibv_wr_opcode opcodes[] = {IBV_WR_SEND,
                                        IBV_WR_SEND_WITH_IMM,
                                        IBV_WR_RDMA_WRITE,
@@ -95,16 +104,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                        IBV_WR_ATOMIC_FETCH_AND_ADD,
                                        IBV_WR_SEND_WITH_INV,
                                        IBV_WR_LOCAL_INV,
-                                       IBV_WR_BIND_MW};
+                                       IBV_WR_BIND_MW,
+                                       IBV_WR_ATOMIC_WRITE};
   uint64_t now = 0;
   while (!input.empty()) {
-    switch (input.number(1) % 8) {
+    const uint32_t what = input.number(1);
+    switch (what % 8) {
       case 0: {
         auto& queues = a.device.of(number);
         if (queues.sends.size() >= connection.send_depth) break;
         transport::SendWqe wqe;
         wqe.opcode = opcodes[input.number(1) % std::size(opcodes)];
-        wqe.bytes = input.number(2) % 8192;
+        wqe.bytes = wqe.opcode == IBV_WR_ATOMIC_WRITE ? 8 : input.number(2) % 8192;
         wqe.fence = wqe.bytes % 3 == 0;
         wqe.route = qp.responder.attributes.route;
         queues.sends.push_back({wqe, input.number(1) % 16 == 0 ? 0 : base});
@@ -121,6 +132,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       case 3:
         a.engine->transmit(now, 1 + input.number(1));
         a.pipe.sent().clear();
+        if (what == 0xfb) a.engine->pause(number, input.number(1) & 1, true);
+        if (what == 0xf3) a.engine->to_error(number);
         break;
       default:
         feed_packet(a, qp, input, now);

@@ -11,6 +11,8 @@
 
 #include "softhca/cq.h"
 #include "softhca/host.h"
+#include "softhca/network.h"
+#include "softhca/packet_queue.h"
 #include "softhca/qp.h"
 #include "softhca/requester.h"
 #include "softhca/srq.h"
@@ -149,12 +151,18 @@ void Host::recover(uint16_t holder) {
   for (uint32_t i = 0; i < max_context; ++i) reclaim(segment().context[i].producers, holder);
 }
 
+void Host::note_parked() {
+  const uint32_t packets = network() ? 1 : 0;
+  parked_count_.store(uint32_t(parked_.size()) + packets, std::memory_order_relaxed);
+}
+
 void Host::enlist(QueuePair* qp) {
+  if (qp->packets) return network()->wake(qp->ex.qp_base.qp_num);
   std::lock_guard guard(parked_mutex_);
   if (!qp->enlisted) {
     qp->enlisted = true;
     parked_.push_back(qp);
-    parked_count_.store(uint32_t(parked_.size()), std::memory_order_relaxed);
+    note_parked();
   }
   if (!retries_started_) {
     sigset_t all, before;
@@ -172,12 +180,17 @@ void Host::delist(QueuePair* qp) {
   if (!qp->enlisted) return;
   qp->enlisted = false;
   std::erase(parked_, qp);
-  parked_count_.store(uint32_t(parked_.size()), std::memory_order_relaxed);
+  note_parked();
 }
 
-void Host::progress() {
+void Host::progress(bool idle) {
+  retry_parked();
+  if (Network* made = idle ? network() : nullptr) made->progress();
+}
+
+void Host::retry_parked() {
   std::unique_lock guard(parked_mutex_, std::try_to_lock);
-  if (!guard) return;
+  if (!guard || parked_.empty()) return;
   for (size_t i = 0; i < parked_.size();) {
     QueuePair* qp = parked_[i];
     if (advance(*qp)) {
@@ -188,7 +201,7 @@ void Host::progress() {
       parked_.pop_back();
     }
   }
-  parked_count_.store(uint32_t(parked_.size()), std::memory_order_relaxed);
+  note_parked();
 }
 
 void Host::run_retries() {
@@ -200,7 +213,7 @@ void Host::run_retries() {
       // Coarse: a program that polls retries by itself, this is for one that sleeps.
       parked_changed_.wait_for(guard, std::chrono::microseconds(500));
     }
-    progress();
+    retry_parked();
   }
 }
 

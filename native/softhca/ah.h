@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "softhca/pd.h"
+#include "softhca/wire/route.h"
 
 namespace softhca {
 
@@ -19,6 +20,7 @@ struct Address {
   bool global;
   bool reachable;  // this host
   bool multicast;
+  bool routed;  // from an address of this host, so that packets can go there
 };
 
 struct AddressHandle {
@@ -29,6 +31,11 @@ struct AddressHandle {
   static AddressHandle* of(ibv_ah* ah) { return reinterpret_cast<AddressHandle*>(ah); }
 };
 
+// Where it goes as packets, and not within this host.
+inline bool is_routed(const Address& address) { return address.routed && !address.reachable; }
+wire::Route route_of(const Address& address);
+
+// False: last_problem() says why.
 bool check_ah_attr(const ibv_ah_attr& attr);
 Address make_address(const ibv_ah_attr& attr);
 ibv_grh make_grh(const Address& address, uint64_t payload_bytes);

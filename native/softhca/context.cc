@@ -8,8 +8,10 @@
 #include <cerrno>
 
 #include "softhca/cq.h"
+#include "softhca/network_options.h"
 #include "softhca/operations.h"
 #include "softhca/pool.h"
+#include "softhca/problem.h"
 #include "softhca/qp.h"
 #include "softhca/srq.h"
 
@@ -86,6 +88,11 @@ void wait_for_acks(ibv_srq* srq, const std::atomic<uint32_t>& taken) {
 }
 
 Context* open_context(ibv_device* device) {
+  forget_problem();
+  if (const std::string& problem = network_options().problem; !problem.empty()) {
+    errno = note_problem(EINVAL, problem);
+    return nullptr;
+  }
   Host* host = Host::get();
   if (!host) return nullptr;
   int fd = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "softhca/cq_ex.h"
+#include "softhca/network.h"
 #include "softhca/pd.h"
 #include "softhca/pool.h"
 #include "softhca/requester.h"
@@ -123,7 +124,7 @@ static void read_completion(const Cqe& cqe, ibv_wc* wc) {
 int poll_cq(ibv_cq* verbs, int count, ibv_wc* wc) {
   auto* cq = CompletionQueue::of(verbs);
   if (!cq->live.load(std::memory_order_relaxed) || !cq->host->usable()) return -EINVAL;
-  if (cq->host->has_parked()) cq->host->progress();
+  if (cq->host->has_parked()) cq->host->progress(!has_completion(*cq));
   if (!has_completion(*cq)) return 0;
   std::lock_guard guard(cq->consumer);
   int got = 0;
@@ -156,6 +157,7 @@ static void raise_missed(CompletionQueue& cq) {
 int req_notify_cq(ibv_cq* verbs, int solicited_only) {
   auto* cq = CompletionQueue::of(verbs);
   if (!cq->live || !cq->host->usable()) return EINVAL;
+  if (Network* network = cq->host->network()) network->stop_polling();
   uint32_t wanted = solicited_only ? arm_solicited : arm_any;
   uint32_t armed = cq->shared->armed.load();
   // Asking for all outweighs asking for solicited ones, whichever came first (11.4.2.2).

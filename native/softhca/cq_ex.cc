@@ -20,7 +20,7 @@ int step(CompletionQueue& cq) {
 int start_poll(ibv_cq_ex* ex, ibv_poll_cq_attr* attr) {
   CompletionQueue& cq = of(ex);
   if (!cq.live || !cq.host->usable() || (attr && attr->comp_mask)) return EINVAL;
-  if (cq.host->has_parked()) cq.host->progress();
+  if (cq.host->has_parked()) cq.host->progress(!has_completion(cq));
   cq.consumer.lock();
   int rc = step(cq);
   // Held from a successful start until the end of the poll, as ibv_create_cq_ex(3) has it.

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <mutex>
 
+#include "softhca/gid_table.h"
+
 namespace softhca {
 namespace {
 
@@ -77,7 +79,7 @@ bool is_ethernet() {
 
 __be64 node_guid() { return htobe64(host_identity()); }
 
-ibv_gid port_gid(uint32_t index) {
+ibv_gid own_gid(uint32_t index) {
   ibv_gid gid{};
   // The default GID, and one with a unique local prefix (RFC 4193) to tell indices apart.
   gid.global.subnet_prefix = htobe64(index == 0 ? 0xfe80000000000000ull : 0xfd56494144554354ull);
@@ -171,6 +173,8 @@ int query_port(uint8_t port, ibv_port_attr* attr, size_t size) {
     full.lid = full.sm_lid = 0;
     full.flags = IBV_QPF_GRH_REQUIRED;
     full.link_layer = IBV_LINK_LAYER_ETHERNET;
+    refresh_gids();
+    full.active_mtu = mtu_code(port_mtu_bytes());
   }
   memset(attr, 0, size);
   memcpy(attr, &full, std::min(size, sizeof full));

@@ -18,7 +18,8 @@ bool is_our_device(const ibv_device* device);
 bool is_ethernet();
 
 __be64 node_guid();
-ibv_gid port_gid(uint32_t index);
+// The first entries of the GID table: they mean this host on any port.
+ibv_gid own_gid(uint32_t index);
 
 int query_device(ibv_device_attr* attr);
 int query_device_ex(const ibv_query_device_ex_input* input, ibv_device_attr_ex* attr, size_t size);

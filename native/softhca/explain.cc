@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "softhca/key_table.h"
+#include "softhca/network.h"
+#include "softhca/packet_queue.h"
 #include "softhca/qp.h"
 
 namespace softhca {
@@ -59,6 +61,16 @@ const char* sentence(viaduct_path_reason reason) {
     case VIADUCT_REASON_ON_DEMAND:
       return "the peer registered its memory with IBV_ACCESS_ON_DEMAND, so what is mapped there "
              "may change; register without it for the direct path";
+    case VIADUCT_REASON_OTHER_HOST:
+      return "the peer's GID is not an address of this host (of its network namespace), so "
+             "messages "
+             "travel as RoCEv2 packets over UDP port 4791";
+    case VIADUCT_REASON_OTHER_USER:
+      return "the peer's GID is an address of this host, but no process of this user has the queue "
+             "pair, so messages travel as RoCEv2 packets over UDP port 4791";
+    case VIADUCT_REASON_PACKETS_ONLY:
+      return "VIADUCT_PACKETS=1 was set here or for the peer, so messages travel as RoCEv2 packets "
+             "over UDP port 4791 within this host, too";
   }
   return "";
 }
@@ -128,6 +140,7 @@ Verdict judge(QueuePair& qp, viaduct_qp_path& path) {
   const uint32_t state = qp.shared->state.load();
   if (state == IBV_QPS_RESET || state == IBV_QPS_INIT || number == 0)
     return {VIADUCT_PATH_NONE, VIADUCT_REASON_NOT_CONNECTED, 0};
+  if (qp.packets) return {VIADUCT_PATH_PACKETS, viaduct_path_reason(qp.packets->reason), 0};
   if (!qp.peer && qp.address.reachable) qp.peer = qp.host->reach(slot_of(number));
   if (!qp.peer) return {VIADUCT_PATH_NONE, VIADUCT_REASON_NO_PEER, 0};
   Site& site = *qp.peer;
@@ -151,6 +164,7 @@ int explain_qp(ibv_qp* verbs, viaduct_qp_path* path) {
   viaduct_qp_path full{};
   full.size = std::min<uint32_t>(path->size, sizeof full);
   {
+    const Network::Guard network(qp->host->network());
     const std::lock_guard guard(qp->send_lock);
     const Verdict verdict = judge(*qp, full);
     full.path = verdict.path;
@@ -161,6 +175,10 @@ int explain_qp(ibv_qp* verbs, viaduct_qp_path* path) {
     full.direct_bytes = qp->bytes[0];
     full.copied_operations = qp->operations[1];
     full.copied_bytes = qp->bytes[1];
+    if (qp->packets) {
+      full.packet_operations = qp->packets->operations.load(std::memory_order_relaxed);
+      full.packet_bytes = qp->packets->bytes.load(std::memory_order_relaxed);
+    }
   }
   memcpy(path, &full, full.size);
   return 0;

@@ -1,6 +1,7 @@
 // The library's door: the exported functions of libibverbs, each a line that leads inside.
 #include <infiniband/verbs.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -12,10 +13,13 @@
 #include "softhca/cq.h"
 #include "softhca/device.h"
 #include "softhca/explain.h"
+#include "softhca/gid_table.h"
 #include "softhca/mcast.h"
 #include "softhca/mr.h"
 #include "softhca/names.h"
+#include "softhca/packet_counters.h"
 #include "softhca/pd.h"
+#include "softhca/problem.h"
 #include "softhca/qp.h"
 #include "softhca/srq.h"
 
@@ -79,40 +83,50 @@ EXPORT int ibv_query_gid(ibv_context*, uint8_t port, int index, ibv_gid* gid) {
     errno = EINVAL;
     return -1;
   }
-  *gid = uint32_t(index) < gid_count ? port_gid(uint32_t(index)) : ibv_gid{};
+  refresh_gids();
+  const auto entry = gid_at(uint32_t(index));
+  *gid = entry ? entry->gid : ibv_gid{};
   return 0;
+}
+
+static ibv_gid_entry describe_gid(uint32_t index, const GidEntry& entry) {
+  const ibv_gid_type type = is_ethernet() ? IBV_GID_TYPE_ROCE_V2 : IBV_GID_TYPE_IB;
+  return {entry.gid, index, 1, type, entry.interface};
 }
 
 EXPORT int _ibv_query_gid_ex(ibv_context*, uint32_t port, uint32_t index, ibv_gid_entry* entry,
                              uint32_t flags, size_t size) {
   if (port != 1 || index >= gid_table_length || flags != 0) return with_errno(EINVAL);
-  if (index >= gid_count) return with_errno(ENODATA);
-  const ibv_gid_type type = is_ethernet() ? IBV_GID_TYPE_ROCE_V2 : IBV_GID_TYPE_IB;
-  ibv_gid_entry full{port_gid(index), index, port, type, 0};
+  refresh_gids();
+  const auto there = gid_at(index);
+  if (!there) return with_errno(ENODATA);
+  const ibv_gid_entry full = describe_gid(index, *there);
   memset(entry, 0, size);
-  memcpy(entry, &full, size < sizeof full ? size : sizeof full);
+  memcpy(entry, &full, std::min(size, sizeof full));
   return 0;
 }
 
-EXPORT ssize_t _ibv_query_gid_table(ibv_context* context, ibv_gid_entry* entries, size_t max,
+EXPORT ssize_t _ibv_query_gid_table(ibv_context*, ibv_gid_entry* entries, size_t max,
                                     uint32_t flags, size_t size) {
-  if (flags != 0 || max < gid_count) {
+  refresh_gids();
+  const auto all = all_gids();
+  if (flags != 0 || max < all.size()) {
     errno = EINVAL;
     return -EINVAL;
   }
-  size_t count = 0;
-  for (; count < gid_count; ++count) {
-    auto* entry =
-        reinterpret_cast<ibv_gid_entry*>(reinterpret_cast<uint8_t*>(entries) + count * size);
-    _ibv_query_gid_ex(context, 1, uint32_t(count), entry, 0, size);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const ibv_gid_entry full = describe_gid(all[i].first, all[i].second);
+    auto* entry = reinterpret_cast<uint8_t*>(entries) + i * size;
+    memset(entry, 0, size);
+    memcpy(entry, &full, std::min(size, sizeof full));
   }
-  return ssize_t(count);
+  return ssize_t(all.size());
 }
 
 // Private to libibverbs, but used by programs that ship with it: 0 is InfiniBand or RoCE version 1,
 // 1 is RoCE version 2.
 EXPORT int ibv_query_gid_type(ibv_context*, uint8_t port, unsigned int index, unsigned int* type) {
-  if (port != 1 || index >= gid_count) {
+  if (port != 1 || !gid_at(index)) {
     errno = EINVAL;
     return -1;
   }
@@ -222,7 +236,10 @@ EXPORT int ibv_set_ece(ibv_qp*, ibv_ece*) { return with_errno(EOPNOTSUPP); }
 
 // Addresses
 
-EXPORT ibv_ah* ibv_create_ah(ibv_pd* pd, ibv_ah_attr* attr) { return create_ah(pd, attr); }
+EXPORT ibv_ah* ibv_create_ah(ibv_pd* pd, ibv_ah_attr* attr) {
+  forget_problem();
+  return create_ah(pd, attr);
+}
 EXPORT int ibv_destroy_ah(ibv_ah* ah) { return with_errno(destroy_ah(ah)); }
 EXPORT int ibv_init_ah_from_wc(ibv_context* context, uint8_t port, ibv_wc* wc, ibv_grh* grh,
                                ibv_ah_attr* attr) {
@@ -298,4 +315,10 @@ EXPORT int ibv_read_sysfs_file(const char* directory, const char* file, char* bu
 
 EXPORT int viaduct_explain_qp(ibv_qp* qp, viaduct_qp_path* path) {
   return with_errno(explain_qp(qp, path));
+}
+EXPORT const char* viaduct_problem() { return last_problem(); }
+EXPORT const char* viaduct_counter_name(uint32_t index) { return packet_counter_name(index); }
+EXPORT uint32_t viaduct_query_counters(ibv_context* context, viaduct_packet_counters* list,
+                                       uint32_t room) {
+  return query_packet_counters(*Context::of(context)->host, list, room);
 }

@@ -20,7 +20,8 @@ enum viaduct_path {
   VIADUCT_PATH_LOOPBACK = 1, /* the peer is in this process: loads and stores */
   VIADUCT_PATH_DIRECT = 2,   /* the peer's memory is mapped here: loads and stores */
   VIADUCT_PATH_COPY = 3,     /* the kernel's copy between processes, a system call a message */
-  VIADUCT_PATH_MIXED = 4     /* direct or copy, by the region that a request names */
+  VIADUCT_PATH_MIXED = 4,    /* direct or copy, by the region that a request names */
+  VIADUCT_PATH_PACKETS = 5   /* RoCEv2 over UDP */
 };
 
 enum viaduct_path_reason {
@@ -39,7 +40,10 @@ enum viaduct_path_reason {
   VIADUCT_REASON_TOO_MANY_FILES = 12,
   VIADUCT_REASON_MAP_FAILED = 13,   /* the file couldn't be fetched or mapped here: `error` */
   VIADUCT_REASON_COPY_REFUSED = 14, /* nothing is mapped, and the kernel refuses to copy: `error` */
-  VIADUCT_REASON_ON_DEMAND = 15     /* a region that pages on demand, whose mappings may change */
+  VIADUCT_REASON_ON_DEMAND = 15,    /* a region that pages on demand, whose mappings may change */
+  VIADUCT_REASON_OTHER_HOST = 16,   /* the peer's GID is no address of this host */
+  VIADUCT_REASON_OTHER_USER = 17,   /* it is, but no process of this user has the number */
+  VIADUCT_REASON_PACKETS_ONLY = 18  /* VIADUCT_PACKETS=1, here or there */
 };
 
 struct viaduct_qp_path {
@@ -59,6 +63,8 @@ struct viaduct_qp_path {
   uint64_t direct_bytes;
   uint64_t copied_operations; /* by the kernel's copy */
   uint64_t copied_bytes;
+  uint64_t packet_operations; /* as packets */
+  uint64_t packet_bytes;
 };
 
 /* NOLINTEND(readability-identifier-naming) */
@@ -70,6 +76,29 @@ struct viaduct_qp_path {
  * 0, or EINVAL: the queue pair is destroyed, or `size` is smaller than up to `text`.
  */
 int viaduct_explain_qp(struct ibv_qp* qp, struct viaduct_qp_path* path);
+
+/*
+ * Why the last ibv_modify_qp, ibv_create_ah or ibv_open_device of this thread failed, with the
+ * remedy, if its errno value can't say it; else "". Valid until the thread's next one of these.
+ */
+const char* viaduct_problem(void);
+
+/* What became of the packets of one process of this user. */
+struct viaduct_packet_counters {
+  int32_t pid;
+  uint32_t reserved;
+  uint64_t values[64];
+};
+
+/* The name of values[index], or a null pointer for those that have none. */
+const char* viaduct_counter_name(uint32_t index);
+
+/*
+ * Fills in up to `room` elements, one for each live process of this user in this network namespace,
+ * and returns how many there are.
+ */
+uint32_t viaduct_query_counters(struct ibv_context* context, struct viaduct_packet_counters* list,
+                                uint32_t room);
 
 #ifdef __cplusplus
 }

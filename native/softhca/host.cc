@@ -16,6 +16,8 @@
 
 #include "softhca/fault_guard.h"
 #include "softhca/heavy_barrier.h"
+#include "softhca/network.h"
+#include "softhca/network_options.h"
 #include "softhca/remap.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -94,6 +96,8 @@ Host* Host::get() {
 }
 
 void Host::pause() {
+  network_mutex_.lock();
+  if (Network* made = network()) made->pause();
   agent_mutex_.lock();
   parked_mutex_.lock();
 }
@@ -101,6 +105,8 @@ void Host::pause() {
 void Host::go_on() {
   parked_mutex_.unlock();
   agent_mutex_.unlock();
+  if (Network* made = network()) made->go_on();
+  network_mutex_.unlock();
 }
 
 // The child shares descriptors and mappings with the parent, whose death it must not hide.
@@ -124,6 +130,7 @@ void Host::close_all() {
     if (*fd >= 0) close(*fd);
     *fd = -1;
   }
+  if (Network* made = network()) made->close_descriptors();
 }
 
 bool Host::start() {
@@ -153,6 +160,7 @@ bool Host::start() {
   self_->slot = claim_slot(&listener_);
   if (self_->slot == 0) return false;
   self_->segment->header.slot = self_->slot;
+  self_->segment->wire.packets_only.store(network_options().packets_only);
   epoll_event event{EPOLLIN, {.u64 = 0}};
   if (epoll_ctl(epoll_, EPOLL_CTL_ADD, listener_, &event) != 0) return false;
   event = {EPOLLIN, {.u64 = 1}};
@@ -191,6 +199,17 @@ std::shared_ptr<Site> Host::reach(uint32_t slot) {
   }
   peers_[slot] = site;
   return site;
+}
+
+Network* Host::open_network(std::string* problem) {
+  const std::lock_guard guard(network_mutex_);
+  if (!network()) {
+    // For good: its thread runs in it.
+    network_.store(Network::open(*this, problem).release(), std::memory_order_release);
+    const std::lock_guard parked(parked_mutex_);
+    note_parked();
+  }
+  return network();
 }
 
 uint64_t Host::allocate(uint64_t bytes) {

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -20,6 +21,7 @@ struct QueuePair;
 struct CompletionQueue;
 struct SharedReceiveQueue;
 struct Context;
+class Network;
 
 // Gives out indices in turn, so that a freed one is not used again at once.
 class IndexPool {
@@ -58,12 +60,18 @@ class Host {
 
   uint32_t new_id() { return next_id_.fetch_add(1, std::memory_order_relaxed); }
 
-  // Queue pairs with send work that has to be tried again.
+  // Queue pairs with send work that has to be tried again, or to be sent as packets.
   void enlist(QueuePair* qp);
   void delist(QueuePair* qp);
+  // Whether there is something for a polling program to move on: parked work, or packets.
   bool has_parked() const { return parked_count_.load(std::memory_order_relaxed) != 0; }
-  // Tries parked work; what a polling program calls.
-  void progress();
+  // Does so; packets only if the program has nothing else to do.
+  void progress(bool idle);
+
+  // nullptr: nothing has needed it yet.
+  Network* network() const { return network_.load(std::memory_order_acquire); }
+  // Makes it at first. nullptr: `problem` says why.
+  Network* open_network(std::string* problem);
 
   std::mutex objects;  // guards the tables and pools below
   IndexPool qp_indices, cq_indices, srq_indices, context_indices;
@@ -83,6 +91,8 @@ class Host {
   bool start();
   void run_agent();
   void run_retries();
+  void retry_parked();
+  void note_parked();
   void on_accept();
   void on_departure(uint64_t token);
   void signal_deferred();
@@ -123,6 +133,9 @@ class Host {
   std::vector<QueuePair*> parked_;
   std::atomic<uint32_t> parked_count_{0};
   bool retries_started_ = false;
+
+  std::mutex network_mutex_;  // held while it is made
+  std::atomic<Network*> network_{nullptr};
 };
 
 }  // namespace softhca

@@ -84,8 +84,9 @@ inline bool resolve_local(Site& site, uint32_t lkey, uint32_t pd, uint64_t addre
 }
 
 // For a key that came in a message (InfiniBand Vol. 1, 9.4.1.4 and 10.6.3).
-inline bool resolve_remote(Site& site, uint32_t rkey, uint32_t pd, uint32_t qp_num,
-                           uint64_t address, uint64_t bytes, uint32_t access, Span* span) {
+[[gnu::always_inline]] inline bool resolve_remote(Site& site, uint32_t rkey, uint32_t pd,
+                                                  uint32_t qp_num, uint64_t address, uint64_t bytes,
+                                                  uint32_t access, Span* span) {
   const KeyEntry* entry = find_key(site, rkey);
   if (!entry || !allows(*entry, pd, address, bytes, access)) return false;
   // A type 2B window belongs to one queue pair (InfiniBand Vol. 1, 10.6.7.2.5).

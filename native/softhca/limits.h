@@ -34,8 +34,8 @@ constexpr uint32_t mtu_bytes = 4096;
 constexpr uint32_t grh_bytes = 40;
 
 constexpr uint16_t port_lid = 1;
-constexpr uint32_t gid_count = 2;
-constexpr uint32_t gid_table_length = 16;  // the rest is empty
+constexpr uint32_t own_gid_count = 2;      // what is after them are addresses
+constexpr uint32_t gid_table_length = 64;  // or empty
 
 constexpr uint32_t make_number(uint32_t slot, uint32_t index) { return slot << index_bits | index; }
 constexpr uint32_t slot_of(uint32_t number) { return number >> index_bits; }

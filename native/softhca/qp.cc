@@ -7,7 +7,9 @@
 #include <cstring>
 
 #include "softhca/mcast.h"
+#include "softhca/packet_path.h"
 #include "softhca/pool.h"
+#include "softhca/problem.h"
 #include "softhca/qp_state.h"
 #include "softhca/requester.h"
 #include "softhca/responder.h"
@@ -179,6 +181,8 @@ void reset(QueuePair& qp) {
   qp.receives_polled.store(qp.receives_taken);
   qp.wait = Wait::nothing;
   qp.peer.reset();
+  qp.straight = 0;
+  forget_packets(qp);
   qp.attr = {};
   qp.address = {};
 }
@@ -210,6 +214,7 @@ void apply(QueuePair& qp, const ibv_qp_attr& attr, int mask) {
   if (mask & IBV_QP_QKEY) shared.qkey = mine.qkey = attr.qkey;
   if (mask & IBV_QP_AV) {
     mine.ah_attr = attr.ah_attr;
+    qp.straight = 0;
     qp.address = make_address(attr.ah_attr);
   }
   if (mask & IBV_QP_PATH_MTU) mine.path_mtu = attr.path_mtu;
@@ -223,6 +228,25 @@ void apply(QueuePair& qp, const ibv_qp_attr& attr, int mask) {
     shared.max_dest_rd_atomic = mine.max_dest_rd_atomic = attr.max_dest_rd_atomic;
   if (mask & IBV_QP_MIN_RNR_TIMER) shared.min_rnr_timer = mine.min_rnr_timer = attr.min_rnr_timer;
   if (mask & IBV_QP_DEST_QPN) shared.dest_qp_num = mine.dest_qp_num = attr.dest_qp_num & 0xffffff;
+}
+
+bool becomes_ready_to_receive(const QueuePair& qp, const ibv_qp_attr& attr, int mask) {
+  // What is wrong for other reasons is refused for those.
+  return (mask & IBV_QP_STATE) && attr.qp_state == IBV_QPS_RTR &&
+         check_transition(qp.type(), state_in(*qp.shared), IBV_QPS_RTR, mask) == 0 &&
+         check_values(attr, mask) == 0;
+}
+
+// Changes of state that the engine makes first: it completes what was posted. The caller holds a
+// Network::Guard.
+void leave_engine(QueuePair& qp, const ibv_qp_attr& attr, int mask) {
+  if (!qp.packets || !(mask & IBV_QP_STATE) ||
+      check_transition(qp.type(), state_in(*qp.shared), attr.qp_state, mask) != 0)
+    return;
+  const uint32_t number = qp.ex.qp_base.qp_num;
+  transport::Engine& engine = qp.host->network()->engine();
+  if (attr.qp_state == IBV_QPS_ERR) engine.to_error(number);
+  if (attr.qp_state == IBV_QPS_RESET) engine.destroy(number);
 }
 
 }  // namespace
@@ -274,6 +298,8 @@ int destroy_qp(ibv_qp* verbs) {
   Host& host = *qp->host;
   host.delist(qp);
   {
+    const Network::Guard network(host.network());
+    if (qp->packets) host.network()->engine().destroy(verbs->qp_num);
     std::lock_guard guard(host.objects);
     qp->live = false;
     host.qps[qp->index] = nullptr;
@@ -301,11 +327,18 @@ int destroy_qp(ibv_qp* verbs) {
 int modify_qp(ibv_qp* verbs, ibv_qp_attr* attr, int mask) {
   auto* qp = QueuePair::of(verbs);
   if (!qp->live || !qp->host->usable()) return EINVAL;
+  forget_problem();
   mask = relevant_attributes(qp->type(), mask);
   Site& site = qp->host->site();
   QpShared& shared = *qp->shared;
+  PathChoice choice;
+  if (becomes_ready_to_receive(*qp, *attr, mask)) {
+    if (int error = choose_path(*qp, *attr, &choice)) return error;
+  }
   bool parked;
   {
+    const Network::Guard network(qp->host->network());
+    leave_engine(*qp, *attr, mask);
     std::lock_guard guard(qp->send_lock);
     enter(shared.inbound, site);
     ibv_qp_state from = state_in(shared);
@@ -330,19 +363,24 @@ int modify_qp(ibv_qp* verbs, ibv_qp_attr* attr, int mask) {
           raise_async(site, shared.context, IBV_EVENT_QP_LAST_WQE_REACHED, verbs->qp_num);
       }
       if (to == IBV_QPS_SQD) {
-        qp->draining = qp->parked_count;
+        qp->draining = qp->packets ? 0 : qp->parked_count;
         qp->notify_drained = (mask & IBV_QP_EN_SQD_ASYNC_NOTIFY) && attr->en_sqd_async_notify;
-        if (qp->draining == 0 && qp->notify_drained)
+        if (qp->packets) {
+          pause_packets(*qp, true);
+        } else if (qp->draining == 0 && qp->notify_drained)
           raise_async(site, shared.context, IBV_EVENT_SQ_DRAINED, verbs->qp_num);
       }
       if (to == IBV_QPS_RTS) qp->draining = 0;
     }
     unlock(shared.inbound, site);
+    if (choice.network && from != to && to == IBV_QPS_RTR) begin_packets(*qp, choice);
+    if (qp->packets && to == IBV_QPS_RTS) continue_packets(*qp, from);
     if (to == IBV_QPS_ERR) flush_sends(*qp);
     verbs->state = to;
     parked = qp->parked_count != 0;
     // Meet the peer now rather than in the first send; if it isn't there, sends find out.
-    if (from != to && to == IBV_QPS_RTR && qp->type() != IBV_QPT_UD && qp->address.reachable)
+    if (from != to && to == IBV_QPS_RTR && qp->type() != IBV_QPT_UD && qp->address.reachable &&
+        !qp->packets)
       qp->peer = qp->host->reach(slot_of(qp->attr.dest_qp_num));
   }
   if (parked) qp->host->enlist(qp);
@@ -352,12 +390,14 @@ int modify_qp(ibv_qp* verbs, ibv_qp_attr* attr, int mask) {
 int query_qp(ibv_qp* verbs, ibv_qp_attr* attr, int, ibv_qp_init_attr* init) {
   auto* qp = QueuePair::of(verbs);
   if (!qp->live || !qp->host->usable()) return EINVAL;
+  const Network::Guard network(qp->host->network());
   std::lock_guard guard(qp->send_lock);
   ibv_qp_state state = state_in(*qp->shared);
   *attr = qp->attr;
   attr->qp_state = attr->cur_qp_state = state;
   attr->cap = qp->init.cap;
-  attr->sq_draining = state == IBV_QPS_SQD && qp->draining > 0;
+  attr->sq_draining =
+      state == IBV_QPS_SQD && (qp->packets ? packets_are_sending(*qp) : qp->draining > 0);
   *init = qp->init;
   init->send_cq = verbs->send_cq;
   init->recv_cq = verbs->recv_cq;

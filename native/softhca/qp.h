@@ -18,6 +18,7 @@ namespace softhca {
 struct ParkedSend;
 
 struct Builder;  // of ibv_wr_*
+struct PacketQueue;
 
 enum class Wait { nothing, receive, path };
 
@@ -44,6 +45,8 @@ struct QueuePair {
 
   SpinLock send_lock{};  // guards all below but the last line
   std::shared_ptr<Site> peer{};
+  uint32_t straight{};           // opcodes that may go straight, a bit for each: see straight.h
+  QpShared* peer_qp{};           // whose they are then
   std::vector<ParkedSend> ring;  // made when first needed
   uint32_t parked_first{};
   uint32_t parked_count{};
@@ -64,6 +67,10 @@ struct QueuePair {
   uint32_t receive_slots{};                 // a power of two, 0: none
   uint64_t receive_offset{};
   bool enlisted{};  // guarded by the host
+
+  // While its messages are packets (packet_path.h); changes under send_lock and the network's. Of a
+  // connected queue pair `parked_count` is 1 then, else 1 while packets wait to be sent.
+  std::unique_ptr<PacketQueue> packets;
 
   Builder* builder{};  // of ibv_wr_*
 

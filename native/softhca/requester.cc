@@ -9,6 +9,7 @@
 #include "softhca/fault_guard.h"
 #include "softhca/mcast.h"
 #include "softhca/mw.h"
+#include "softhca/packet_queue.h"
 #include "softhca/responder.h"
 #include "softhca/straight.h"
 
@@ -38,22 +39,6 @@ ibv_wc_opcode completion_opcode(ibv_wr_opcode opcode) {
 }
 
 uint32_t state_of(const QueuePair& qp) { return qp.shared->state.load(std::memory_order_relaxed); }
-
-bool is_reliable(ibv_qp_type type) { return type == IBV_QPT_RC || type == IBV_QPT_XRC_SEND; }
-
-// False if the completion queue has no room, which is fatal for the queue pair.
-bool complete(QueuePair& qp, const SendRequest& request, ibv_wc_status status, uint64_t bytes) {
-  if (status == IBV_WC_SUCCESS && !qp.signal_all && !(request.flags & IBV_SEND_SIGNALED))
-    return true;
-  Cqe cqe{};
-  cqe.wr_id = request.wr_id;
-  cqe.status = status;
-  cqe.opcode = completion_opcode(request.opcode);
-  cqe.byte_len = uint32_t(bytes);
-  cqe.qp_num = qp.ex.qp_base.qp_num;
-  cqe.position = request.position;
-  return push_completion(qp.host->site(), qp.send_cq->index, cqe);
-}
 
 // A send that failed stops the queue: reliable types in the error state, others at SQE (10.3.1.7).
 void fail(QueuePair& qp, const SendRequest& request, ibv_wc_status status) {
@@ -164,9 +149,9 @@ void count(QueuePair& qp, const Reply& reply, uint64_t bytes) {
   qp.bytes[reply.by_kernel] += bytes;
 }
 
-Outcome run_datagram(QueuePair& qp, const SendRequest& request, const Gathered& gathered) {
+ibv_wc_status send_datagram(QueuePair& qp, const SendRequest& request, const Gathered& gathered) {
   // 9.8.3: a datagram is one packet.
-  if (gathered.bytes > mtu_bytes) return finish(qp, request, IBV_WC_LOC_LEN_ERR, 0);
+  if (gathered.bytes > mtu_bytes) return IBV_WC_LOC_LEN_ERR;
   Message message = make_message(qp, request, gathered);
   // 10.2.5: a Q_Key with the high bit set stands for the queue pair's own.
   message.qkey = request.remote_qkey & 0x80000000 ? qp.attr.qkey : request.remote_qkey;
@@ -194,8 +179,13 @@ Outcome run_datagram(QueuePair& qp, const SendRequest& request, const Gathered& 
       count(qp, reply, gathered.bytes);
     }
   }
-  if (cut_short) return finish(qp, request, IBV_WC_LOC_PROT_ERR, 0);
-  return finish(qp, request, IBV_WC_SUCCESS, gathered.bytes);
+  return cut_short ? IBV_WC_LOC_PROT_ERR : IBV_WC_SUCCESS;
+}
+
+Outcome run_datagram(QueuePair& qp, const SendRequest& request, const Gathered& gathered) {
+  if (is_routed(request.address) && qp.packets) return Outcome::waiting;
+  const ibv_wc_status status = send_datagram(qp, request, gathered);
+  return finish(qp, request, status, status == IBV_WC_SUCCESS ? gathered.bytes : 0);
 }
 
 Outcome run(QueuePair& qp, const SendRequest& request) {
@@ -223,6 +213,7 @@ Outcome run(QueuePair& qp, const SendRequest& request) {
   switch (reply.answer) {
     case Answer::ack:
       count(qp, reply, gathered.bytes);
+      open_straight(qp);
       if (is_atomic(request.opcode) && !scatter_original(gathered, reply.original))
         return finish(qp, request, IBV_WC_LOC_PROT_ERR, 0);
       return finish(qp, request, IBV_WC_SUCCESS, gathered.bytes);
@@ -239,56 +230,15 @@ Outcome run(QueuePair& qp, const SendRequest& request) {
   return await_path(qp, request);
 }
 
-// The straight way, see straight.h. False: it isn't that, and nothing has happened.
-bool run_straight(QueuePair& qp, const SendRequest& request) {
-  constexpr uint32_t straight = 1u << IBV_WR_RDMA_WRITE | 1u << IBV_WR_RDMA_READ |
-                                1u << IBV_WR_SEND | 1u << IBV_WR_SEND_WITH_IMM;
-  Site* const peer = qp.peer.get();
-  if (!(straight >> request.opcode & 1) || request.num_sge != 1 || !peer ||
-      peer->gone.load(std::memory_order_acquire) || !qp.address.reachable ||
-      (qp.type() != IBV_QPT_RC && qp.type() != IBV_QPT_UC))
-    return false;
-  const uint32_t bytes = request.sge->length;
-  if (bytes - 1 >= straight_bytes) return false;
-  uint64_t address = request.sge->addr;
-  if (!(request.flags & IBV_SEND_INLINE)) {
-    const KeyEntry* entry =
-        find_region(qp.host->site(), request.sge->lkey, qp.pd, address, bytes,
-                    request.opcode == IBV_WR_RDMA_READ ? IBV_ACCESS_LOCAL_WRITE : 0);
-    if (!entry) return false;
-    address += entry->base - entry->iova;
-  }
-  const Answer answer =
-      deliver_straight(*peer, qp.attr.dest_qp_num,
-                       {request, uint32_t(qp.type()), qp.ex.qp_base.qp_num, qp.address.sl,
-                        reinterpret_cast<uint8_t*>(address), bytes});
-  if (answer == Answer::none) return false;
-  const bool done = answer == Answer::ack;
-  qp.operations[0] += done;
-  qp.bytes[0] += done ? bytes : 0;
-  finish(qp, request, done ? IBV_WC_SUCCESS : IBV_WC_REM_OP_ERR, bytes);
-  return true;
-}
-
 int park(QueuePair& qp, const SendRequest& request) {
+  if (qp.packets) {
+    qp.parked_count = 1;
+    return post_packets(qp, request);
+  }
   uint32_t room = qp.init.cap.max_send_wr;
   if (qp.parked_count >= room) return ENOMEM;
   if (qp.ring.empty()) qp.ring.resize(room);
-  ParkedSend& parked = qp.ring[(qp.parked_first + qp.parked_count) % room];
-  parked.request = request;
-  if (request.flags & IBV_SEND_INLINE) {
-    parked.inline_data.clear();
-    for (uint32_t i = 0; i < request.num_sge; ++i) {
-      auto* from = reinterpret_cast<const uint8_t*>(request.sge[i].addr);
-      parked.inline_data.insert(parked.inline_data.end(), from, from + request.sge[i].length);
-    }
-    parked.sge[0] = {reinterpret_cast<uint64_t>(parked.inline_data.data()),
-                     uint32_t(parked.inline_data.size()), 0};
-    parked.request.num_sge = 1;
-  } else {
-    std::copy_n(request.sge, request.num_sge, parked.sge);
-  }
-  parked.request.sge = parked.sge;
+  keep(&qp.ring[(qp.parked_first + qp.parked_count) % room], request);
   ++qp.parked_count;
   return 0;
 }
@@ -296,6 +246,25 @@ int park(QueuePair& qp, const SendRequest& request) {
 bool stops_sends(uint32_t state) { return state == IBV_QPS_ERR || state == IBV_QPS_SQE; }
 
 }  // namespace
+
+void finish_send(QueuePair& qp, const SendRequest& request, ibv_wc_status status, uint64_t bytes) {
+  finish(qp, request, status, bytes);
+}
+
+bool is_reliable(ibv_qp_type type) { return type == IBV_QPT_RC || type == IBV_QPT_XRC_SEND; }
+
+bool complete(QueuePair& qp, const SendRequest& request, ibv_wc_status status, uint64_t bytes) {
+  if (status == IBV_WC_SUCCESS && !qp.signal_all && !(request.flags & IBV_SEND_SIGNALED))
+    return true;
+  Cqe cqe{};
+  cqe.wr_id = request.wr_id;
+  cqe.status = status;
+  cqe.opcode = completion_opcode(request.opcode);
+  cqe.byte_len = uint32_t(bytes);
+  cqe.qp_num = qp.ex.qp_base.qp_num;
+  cqe.position = request.position;
+  return push_completion(qp.host->site(), qp.send_cq->index, cqe);
+}
 
 bool opcode_allowed(ibv_qp_type type, ibv_wr_opcode opcode) {
   // InfiniBand Vol. 1, table 38 (operations a transport service supports).
@@ -350,8 +319,7 @@ int submit(QueuePair& qp, SendRequest& request) {
     complete(qp, request, IBV_WC_WR_FLUSH_ERR, 0);
     return 0;
   }
-  if (qp.parked_count == 0 && state == IBV_QPS_RTS &&
-      (run_straight(qp, request) || run(qp, request) != Outcome::waiting))
+  if (qp.parked_count == 0 && state == IBV_QPS_RTS && run(qp, request) != Outcome::waiting)
     return 0;
   return park(qp, request);
 }
@@ -374,6 +342,9 @@ int post_send(ibv_qp* verbs, ibv_send_wr* wr, ibv_send_wr** bad) {
       request.imm = wr->imm_data;
       request.num_sge = wr->num_sge < 0 ? UINT32_MAX : uint32_t(wr->num_sge);
       request.sge = wr->sg_list;
+      request.remote_address = wr->wr.rdma.remote_addr;
+      request.rkey = wr->wr.rdma.rkey;
+      if (run_straight(*qp, request)) continue;
       request.srq_number = wr->qp_type.xrc.remote_srqn;
       if (is_atomic(wr->opcode)) {
         request.remote_address = wr->wr.atomic.remote_addr;
@@ -381,8 +352,6 @@ int post_send(ibv_qp* verbs, ibv_send_wr* wr, ibv_send_wr** bad) {
         request.compare_add = wr->wr.atomic.compare_add;
         request.swap = wr->wr.atomic.swap;
       } else {
-        request.remote_address = wr->wr.rdma.remote_addr;
-        request.rkey = wr->wr.rdma.rkey;
         request.compare_add = request.swap = 0;
       }
       if (qp->type() == IBV_QPT_UD) {
@@ -413,7 +382,34 @@ int post_send(ibv_qp* verbs, ibv_send_wr* wr, ibv_send_wr** bad) {
   return error;
 }
 
+void keep(ParkedSend* parked, const SendRequest& request) {
+  parked->request = request;
+  if (request.flags & IBV_SEND_INLINE) {
+    parked->inline_data.clear();
+    for (uint32_t i = 0; i < request.num_sge; ++i) {
+      auto* from = reinterpret_cast<const uint8_t*>(request.sge[i].addr);
+      parked->inline_data.insert(parked->inline_data.end(), from, from + request.sge[i].length);
+    }
+    parked->sge[0] = {reinterpret_cast<uint64_t>(parked->inline_data.data()),
+                      uint32_t(parked->inline_data.size()), 0};
+    parked->request.num_sge = 1;
+  } else {
+    std::copy_n(request.sge, request.num_sge, parked->sge);
+  }
+  parked->request.sge = parked->sge;
+}
+
+ibv_wc_status run_on_this_host(QueuePair& qp, const SendRequest& request) {
+  if (request.opcode == IBV_WR_LOCAL_INV) return invalidate_window(qp, request.imm);
+  if (request.opcode == IBV_WR_BIND_MW)
+    return bind_window(qp, request.window, request.rkey, request.bind);
+  Gathered gathered;
+  if (!gather(qp, request, &gathered)) return IBV_WC_LOC_PROT_ERR;
+  return send_datagram(qp, request, gathered);
+}
+
 void flush_sends(QueuePair& qp) {
+  if (qp.packets) return;  // the engine's part
   while (qp.parked_count > 0) {
     const SendRequest& request = qp.ring[qp.parked_first].request;
     qp.parked_first = uint32_t((qp.parked_first + 1) % qp.ring.size());

@@ -155,37 +155,10 @@ class Delivery {
     if (!find_remote(8)) return refuse_access();
     Site& site = receive_site();
     if (span_.address % 8 != 0) return refuse_request();
-    SharedLock& guard = site.segment->header.atomics;
-    if (!enter(guard, site)) return dropped();
     uint64_t original = 0;
-    Moved result = Moved::all;
-    if (span_.mapped) {
-      auto* word = reinterpret_cast<uint64_t*>(span_.mapped);
-      auto change = [&] {
-        if (message_.request.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD) {
-          original = __atomic_fetch_add(word, message_.request.compare_add, __ATOMIC_SEQ_CST);
-        } else {
-          original = message_.request.compare_add;
-          __atomic_compare_exchange_n(word, &original, message_.request.swap, false,
-                                      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-        }
-      };
-      void* address = nullptr;
-      if (!guard_faults(change, &address)) result = Moved::site_fault;
-    } else {
-      iovec word{&original, 8};
-      result = move_bytes(site, Direction::from_site, {&word, 1}, {&span_, 1}, 8, &by_kernel_);
-      uint64_t next = original + message_.request.compare_add;
-      bool store = true;
-      if (message_.request.opcode == IBV_WR_ATOMIC_CMP_AND_SWP) {
-        store = original == message_.request.compare_add;
-        next = message_.request.swap;
-      }
-      iovec value{&next, 8};
-      if (result == Moved::all && store)
-        result = move_bytes(site, Direction::to_site, {&value, 1}, {&span_, 1}, 8, &by_kernel_);
-    }
-    unlock(guard, site);
+    const Moved result =
+        change_word(site, span_, message_.request.opcode, message_.request.compare_add,
+                    message_.request.swap, &original, &by_kernel_);
     if (result != Moved::all) return moved(result);
     return ack(original);
   }
@@ -341,6 +314,41 @@ class Delivery {
 };
 
 }  // namespace
+
+Moved change_word(Site& site, Span& span, ibv_wr_opcode opcode, uint64_t compare_add, uint64_t swap,
+                  uint64_t* original, bool* by_kernel) {
+  SharedLock& guard = site.segment->header.atomics;
+  if (!enter(guard, site)) return Moved::gone;
+  Moved result = Moved::all;
+  if (span.mapped) {
+    auto* word = reinterpret_cast<uint64_t*>(span.mapped);
+    auto change = [&] {
+      if (opcode == IBV_WR_ATOMIC_FETCH_AND_ADD) {
+        *original = __atomic_fetch_add(word, compare_add, __ATOMIC_SEQ_CST);
+      } else {
+        *original = compare_add;
+        __atomic_compare_exchange_n(word, original, swap, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
+      }
+    };
+    void* address = nullptr;
+    if (!guard_faults(change, &address)) result = Moved::site_fault;
+  } else {
+    iovec word{original, 8};
+    result = move_bytes(site, Direction::from_site, {&word, 1}, {&span, 1}, 8, by_kernel);
+    uint64_t next = *original + compare_add;
+    bool store = true;
+    if (opcode == IBV_WR_ATOMIC_CMP_AND_SWP) {
+      store = *original == compare_add;
+      next = swap;
+    }
+    iovec value{&next, 8};
+    if (result == Moved::all && store)
+      result = move_bytes(site, Direction::to_site, {&value, 1}, {&span, 1}, 8, by_kernel);
+  }
+  unlock(guard, site);
+  return result;
+}
 
 Reply deliver(Host& host, Site& site, uint32_t qp_num, const Message& message) {
   QpShared& qp = site.segment->qp[index_of(qp_num)];

@@ -39,6 +39,10 @@ struct Reply {
 // `sites` finds the site of an XRC receive queue that another process owns.
 Reply deliver(Host& host, Site& site, uint32_t qp_num, const Message& message);
 
+// An atomic operation on a word of a site's memory; *original becomes what was there.
+Moved change_word(Site& site, Span& span, ibv_wr_opcode opcode, uint64_t compare_add, uint64_t swap,
+                  uint64_t* original, bool* by_kernel);
+
 // The store of the error state, for flush_receives() after it: post_recv() posts first and looks
 // then.
 void set_error_state(QpShared& qp);

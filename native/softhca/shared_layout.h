@@ -19,7 +19,7 @@
 
 namespace softhca {
 
-constexpr uint32_t layout_version = 4;
+constexpr uint32_t layout_version = 5;
 constexpr uint64_t segment_magic = 0x5641445543544841ull;
 
 // A completion as it lies in a ring; the order of fields saves space.
@@ -180,8 +180,17 @@ struct KeyTable {
 };
 constexpr uint32_t key_slot(uint32_t key) { return key >> 8 & (key_slots - 1); }
 
+// What a process says of its packets; for whoever asks, nothing depends on it but the path that a
+// new connection takes.
+constexpr uint32_t max_wire_counters = 64;
+struct alignas(64) WireShared {
+  std::atomic<uint32_t> packets_only;  // it wants packets within this host, too
+  std::atomic<uint64_t> counters[max_wire_counters];
+};
+
 struct Segment {
   SegmentHeader header;
+  WireShared wire;
   McastEntry mcast[max_mcast];
   ContextShared context[max_context];
   CqShared cq[max_cq];

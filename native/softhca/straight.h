@@ -1,22 +1,27 @@
 // The straight way, for what most messages are: a write, a read or a send of some cache lines, one
 // piece on either side, both mapped here, into a queue pair that this thread alone sends to and
-// that has receives of its own. It does what deliver() does then, without the branches for anything
-// else. Answer::none: it isn't that, and nothing has happened.
+// that has receives of its own. It does what check_send(), submit() and deliver() do then, without
+// the branches for anything else.
 #pragma once
 
-#include "softhca/responder.h"
+#include <infiniband/verbs.h>
+
+#include "softhca/qp.h"
+#include "softhca/send_request.h"
 
 namespace softhca {
 
 constexpr uint64_t straight_bytes = 128;
-struct StraightMessage {
-  const SendRequest& request;
-  uint32_t type;  // of both sides: RC or UC
-  uint32_t src_qp;
-  uint8_t sl;
-  uint8_t* local;
-  uint32_t bytes;
-};
-Answer deliver_straight(Site& site, uint32_t qp_num, const StraightMessage& message);
+
+// Once a message has reached the peer: others may go straight. Until the queue pair is reset.
+void open_straight(QueuePair& qp);
+
+inline bool may_go_straight(const QueuePair& qp, ibv_wr_opcode opcode) {
+  return uint32_t(opcode) < 32 && (qp.straight >> opcode & 1) != 0;
+}
+
+// Carries the request out, for the holder of send_lock. False: it can't go this way, and nothing
+// has happened. Of the request it reads what every operation has.
+bool run_straight(QueuePair& qp, SendRequest& request);
 
 }  // namespace softhca

@@ -2,38 +2,56 @@
 #include "softhca/wr_builder.h"
 
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <vector>
 
 #include "softhca/mw.h"
 #include "softhca/requester.h"
+#include "softhca/straight.h"
 
 namespace softhca {
 
+struct Built {
+  SendRequest request;
+  ibv_sge sge[max_sge];
+  uint8_t inline_data[max_inline];
+};
+
 struct Builder {
   SpinLock lock;  // from start to complete or abort
-  std::vector<std::unique_ptr<ParkedSend>> requests;
-  size_t count = 0;
   int error = 0;  // the first; complete reports it and posts nothing
+  size_t count = 0;
+  Built* last = nullptr;  // nullptr if count is 0
+  Built first;            // most batches have no more
+  std::vector<std::unique_ptr<Built>> more;
+
+  Built& at(size_t i) { return i == 0 ? first : *more[i - 1]; }
 };
 
 namespace {
 
 Builder& of(ibv_qp_ex* ex) { return *QueuePair::of(&ex->qp_base)->builder; }
 
-ParkedSend& last(Builder& builder) { return *builder.requests[builder.count - 1]; }
+[[gnu::noinline]] Built* next_of(Builder& builder) {
+  if (builder.count > builder.more.size()) builder.more.push_back(std::make_unique<Built>());
+  return &builder.at(builder.count);
+}
 
 SendRequest& add(ibv_qp_ex* ex, ibv_wr_opcode opcode) {
-  Builder& builder = of(ex);
-  if (builder.count == builder.requests.size())
-    builder.requests.push_back(std::make_unique<ParkedSend>());
+  QueuePair& qp = *QueuePair::of(&ex->qp_base);
+  Builder& builder = *qp.builder;
+  Built* const built = builder.count == 0 ? &builder.first : next_of(builder);
   ++builder.count;
-  SendRequest& request = last(builder).request;
-  request.clear();
+  builder.last = built;
+  SendRequest& request = built->request;
+  // Of these, run() too reads nothing else.
+  if (!may_go_straight(qp, opcode)) request.clear();
   request.wr_id = ex->wr_id;
   request.flags = ex->wr_flags & ~unsigned(IBV_SEND_INLINE);
   request.opcode = opcode;
-  request.sge = last(builder).sge;
+  request.num_sge = 0;
+  request.sge = built->sge;
   return request;
 }
 
@@ -42,11 +60,10 @@ void fail(ibv_qp_ex* ex, int error) {
 }
 
 // Setters without a request before them, or for one too long, spoil the batch.
-ParkedSend* current(ibv_qp_ex* ex) {
-  Builder& builder = of(ex);
-  if (builder.count > 0) return &last(builder);
-  fail(ex, EINVAL);
-  return nullptr;
+Built* current(ibv_qp_ex* ex) {
+  Built* const last = of(ex).last;
+  if (!last) fail(ex, EINVAL);
+  return last;
 }
 
 void atomic_cmp_swp(ibv_qp_ex* ex, uint32_t rkey, uint64_t address, uint64_t compare,
@@ -97,54 +114,65 @@ void send_imm(ibv_qp_ex* ex, __be32 imm) { add(ex, IBV_WR_SEND_WITH_IMM).imm = i
 void send_inv(ibv_qp_ex* ex, uint32_t rkey) { add(ex, IBV_WR_SEND_WITH_INV).imm = rkey; }
 
 void set_ud_addr(ibv_qp_ex* ex, ibv_ah* ah, uint32_t qp_num, uint32_t qkey) {
-  ParkedSend* parked = current(ex);
-  if (!parked) return;
+  Built* built = current(ex);
+  if (!built) return;
   if (!ah || !AddressHandle::of(ah)->live ||
       ProtectionDomain::of(ah->pd)->id != QueuePair::of(&ex->qp_base)->pd)
     return fail(ex, EINVAL);
-  parked->request.address = AddressHandle::of(ah)->address;
-  parked->request.remote_qp_num = qp_num;
-  parked->request.remote_qkey = qkey;
+  built->request.address = AddressHandle::of(ah)->address;
+  built->request.remote_qp_num = qp_num;
+  built->request.remote_qkey = qkey;
 }
 
 void set_xrc_srqn(ibv_qp_ex* ex, uint32_t number) {
-  if (ParkedSend* parked = current(ex)) parked->request.srq_number = number;
+  if (Built* built = current(ex)) built->request.srq_number = number;
 }
 
 void set_inline_data_list(ibv_qp_ex* ex, size_t count, const ibv_data_buf* list) {
-  ParkedSend* parked = current(ex);
-  if (!parked) return;
+  Built* built = current(ex);
+  if (!built) return;
   size_t bytes = 0;
   for (size_t i = 0; i < count; ++i) {
     if (list[i].length > max_inline || bytes + list[i].length > max_inline) return fail(ex, EINVAL);
     bytes += list[i].length;
   }
-  parked->inline_data.clear();
+  uint8_t* to = built->inline_data;
   for (size_t i = 0; i < count; ++i) {
-    auto* from = static_cast<const uint8_t*>(list[i].addr);
-    parked->inline_data.insert(parked->inline_data.end(), from, from + list[i].length);
+    if (list[i].length != 0) memcpy(to, list[i].addr, list[i].length);
+    to += list[i].length;
   }
-  parked->sge[0] = {reinterpret_cast<uint64_t>(parked->inline_data.data()), uint32_t(bytes), 0};
-  parked->request.num_sge = 1;
-  parked->request.flags |= IBV_SEND_INLINE;
+  built->sge[0] = {reinterpret_cast<uint64_t>(built->inline_data), uint32_t(bytes), 0};
+  built->request.num_sge = 1;
+  built->request.flags |= IBV_SEND_INLINE;
 }
 
 void set_inline_data(ibv_qp_ex* ex, void* address, size_t length) {
-  ibv_data_buf buffer{address, length};
-  set_inline_data_list(ex, 1, &buffer);
+  Built* built = current(ex);
+  if (!built) return;
+  if (length > max_inline) return fail(ex, EINVAL);
+  if (length == 8) {
+    memcpy(built->inline_data, address, 8);
+  } else if (length != 0) {
+    memcpy(built->inline_data, address, length);
+  }
+  built->sge[0] = {reinterpret_cast<uint64_t>(built->inline_data), uint32_t(length), 0};
+  built->request.num_sge = 1;
+  built->request.flags |= IBV_SEND_INLINE;
 }
 
 void set_sge_list(ibv_qp_ex* ex, size_t count, const ibv_sge* list) {
-  ParkedSend* parked = current(ex);
-  if (!parked) return;
+  Built* built = current(ex);
+  if (!built) return;
   if (count > max_sge) return fail(ex, EINVAL);
-  for (size_t i = 0; i < count; ++i) parked->sge[i] = list[i];
-  parked->request.num_sge = uint32_t(count);
+  for (size_t i = 0; i < count; ++i) built->sge[i] = list[i];
+  built->request.num_sge = uint32_t(count);
 }
 
 void set_sge(ibv_qp_ex* ex, uint32_t lkey, uint64_t address, uint32_t length) {
-  ibv_sge sge{address, length, lkey};
-  set_sge_list(ex, 1, &sge);
+  Built* built = current(ex);
+  if (!built) return;
+  built->sge[0] = {address, length, lkey};
+  built->request.num_sge = 1;
 }
 
 void atomic_write(ibv_qp_ex* ex, uint32_t rkey, uint64_t address, const void* value) {
@@ -156,22 +184,31 @@ void start(ibv_qp_ex* ex) {
   Builder& builder = of(ex);
   builder.lock.lock();
   builder.count = 0;
+  builder.last = nullptr;
   builder.error = 0;
+}
+
+[[gnu::noinline]] int submit_all(QueuePair& qp, Builder& builder) {
+  int error = 0;
+  for (size_t i = 0; i < builder.count && !error; ++i)
+    error = check_send(qp, builder.at(i).request);
+  if (!error && builder.count > free_sends(qp)) error = ENOMEM;
+  for (size_t i = 0; i < builder.count && !error; ++i) error = submit(qp, builder.at(i).request);
+  return error;
 }
 
 int complete(ibv_qp_ex* ex) {
   auto* qp = QueuePair::of(&ex->qp_base);
-  Builder& builder = of(ex);
-  int error = !qp->live || !qp->host->usable() ? EINVAL : builder.error;
+  Builder& builder = *qp->builder;
+  int error =
+      !qp->live.load(std::memory_order_relaxed) || !qp->host->usable() ? EINVAL : builder.error;
   bool parked = false;
   if (!error) {
     std::lock_guard guard(qp->send_lock);
-    for (size_t i = 0; i < builder.count && !error; ++i)
-      error = check_send(*qp, builder.requests[i]->request);
-    if (!error && builder.count > qp->init.cap.max_send_wr - qp->parked_count) error = ENOMEM;
-    for (size_t i = 0; i < builder.count && !error; ++i)
-      error = submit(*qp, builder.requests[i]->request);
-    parked = qp->parked_count != 0;
+    if (builder.count != 1 || !run_straight(*qp, builder.first.request)) {
+      error = submit_all(*qp, builder);
+      parked = qp->parked_count != 0;
+    }
   }
   builder.lock.unlock();
   if (parked) qp->host->enlist(qp);

@@ -63,11 +63,13 @@ Objects::~Objects() {
   // A window that is bound keeps its region busy, so one round may not do.
   for (bool progress = true; progress;) {
     progress = false;
-    for (size_t rank = 0; rank <= static_cast<size_t>(Kind::ring); ++rank) {
+    for (size_t rank = 0; rank <= static_cast<size_t>(Kind::registration_cache); ++rank) {
       // Windows before the queue pairs that they are bound by: the kernel waits for them.
-      static constexpr Kind order[] = {Kind::mw, Kind::qp,   Kind::srq,    Kind::ah,
-                                       Kind::mr, Kind::cq,   Kind::xrcd,   Kind::channel,
-                                       Kind::pd, Kind::ring, Kind::context};
+      // A cache before regions: those that it has made are its own to end.
+      static constexpr Kind order[] = {
+          Kind::mw,   Kind::qp,     Kind::srq,  Kind::ah,      Kind::registration_cache,
+          Kind::mr,   Kind::cq,     Kind::xrcd, Kind::channel, Kind::pd,
+          Kind::ring, Kind::context};
       for (auto& slot : slots_) {
         if (slot == nullptr || slot->kind != order[rank] || slot->destroy() != 0) continue;
         slot.reset();

@@ -15,7 +15,20 @@ namespace viaduct::verbs {
 // 0 is never a handle.
 using Handle = uint32_t;
 
-enum class Kind : uint8_t { context, pd, mr, mw, channel, cq, qp, srq, ah, xrcd, ring };
+enum class Kind : uint8_t {
+  context,
+  pd,
+  mr,
+  mw,
+  channel,
+  cq,
+  qp,
+  srq,
+  ah,
+  xrcd,
+  ring,
+  registration_cache
+};
 
 struct Object {
   Object(Kind kind, std::shared_ptr<const Provider> provider)

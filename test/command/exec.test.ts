@@ -1,4 +1,7 @@
 /** `viaduct exec`: programs of rdma-core over the software HCA, and how the command ends. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
 import t from 'tap';
 
 import { allGone, descendantsOf, Launch, pidsIn, PRINT_PID, shell, viaduct } from './launcher.js';
@@ -53,6 +56,39 @@ t.test('the library goes after what LD_PRELOAD names, and --remap is told', asyn
   const env = { LD_PRELOAD: 'libc.so.6' };
   const ended = await viaduct(t, ['exec', '--remap', ...shell(script)], { env });
   t.match(ended.stdout, /^libc\.so\.6:\/.*\/libviaduct-softhca\.so 1\n$/);
+});
+
+t.test('options of packets reach the program', async (t) => {
+  const script = 'echo "$VIADUCT_LINK_LAYER $VIADUCT_PACKETS $VIADUCT_PCAP $VIADUCT_FAULTS"';
+  const options = ['--packets', '--pcap', '/tmp/%p.pcapng', '--faults', 'loss=0.1'];
+  const ended = await viaduct(t, ['exec', ...options, ...shell(script)]);
+  t.equal(ended.stdout, 'ethernet 1 /tmp/%p.pcapng loss=0.1\n', ended.stderr);
+});
+
+t.test('two processes of one host meet by packets, which a capture file has', async (t) => {
+  const folder = t.testdir();
+  port += 1;
+  const options = ['--packets', '--pcap', join(folder, '%p.pcapng')];
+  // The first address is behind the two GIDs that mean the host.
+  const program = ['ibv_rc_pingpong', '-g', '2', '-p', String(port), '-n', '200'];
+  const line = ['exec', ...options, '--', ...program];
+  const server = new Launch(t, line);
+  let client = await viaduct(t, [...line, 'localhost']);
+  for (let tries = 0; tries < 50 && /Couldn't connect/.test(client.stderr); tries += 1) {
+    client = await viaduct(t, [...line, 'localhost']);
+  }
+  t.equal(client.status, 0, client.stdout + client.stderr);
+  const ended = await server.ended;
+  t.equal(ended.status, 0, ended.stdout + ended.stderr);
+  const captures = readdirSync(folder).map((name) => readFileSync(join(folder, name)));
+  t.equal(captures.filter((capture) => capture.length > 200 * 4096).length, 2);
+  t.ok(captures.every((capture) => capture.readUInt32LE(0) === 0x0a0d0d0a));
+});
+
+t.test('faults that can not be understood are named', async (t) => {
+  const ended = await viaduct(t, ['exec', '--faults', 'los=1', '--', 'ibv_devinfo']);
+  t.match(ended.stderr, "viaduct: 'los=1' can't be understood: VIADUCT_FAULTS is a list such as");
+  t.not(ended.status, 0);
 });
 
 t.test('--roce makes the port one of RoCE', async (t) => {

@@ -28,6 +28,22 @@ for (const operation of [
   'recvSync of any source',
   'sendSync',
   'send',
+  'ssendSync',
+  'a persistent send',
+  'a persistent receive',
+  'probeSync',
+  'probe of any source',
+  'mprobe',
+  'receive',
+  'recvObject',
+  'sendObject',
+  'sendrecvSync',
+  'waitAnySync',
+  'waitSome',
+  'waitAll',
+  'recvSync of an announced message, later',
+  'sendSync, later',
+  'splitSync',
   'barrierSync',
   'barrier',
 ]) {
@@ -38,6 +54,18 @@ for (const operation of [
     t.match(failure?.message, /rank 1 was killed by SIGKILL/);
   });
 }
+
+t.test('ranks are named as in the communicator that waits for them', async (t) => {
+  const { word } = await survivorsWord('kill', 'recvSync in another communicator');
+  t.match(word, /receive from rank 0 of world\.split.*: rank 0 \(rank 1 of the world\) failed/);
+});
+
+t.test('a rank learns that another aborted the job', async (t) => {
+  const { exitCode, word, complaints } = await survivorsWord('abort', 'recvSync');
+  t.match(word, /^ERR_MPI_RANK_FAILED .*rank 1 failed: exited with status 9/);
+  t.match(complaints, /rank 1 aborts the job: the model diverges/);
+  t.equal(exitCode, 9);
+});
 
 t.test('a rank learns that its peer threw, and the stack is shown', async (t) => {
   const { exitCode, word, complaints } = await survivorsWord('throw', 'recvSync');

@@ -142,6 +142,41 @@ t.test('two processes cannot be the same rank', async (t) => {
   t.match(stderr, /ERR_APERTURE_PARTICIPANT/);
 });
 
+t.test('several threads of a process are ranks of their own, and none is another’s', async (t) => {
+  using aperture = Aperture.create({ sizeBytes: apertureSizeBytes(3), participants: 3 });
+  formatAperture(aperture, 3);
+  const { exitCode, stdout, stderr } = await runModule(
+    `import { Worker } from 'node:worker_threads';
+     import { init } from 'viaduct/mpi';
+     const source = \`
+       import('viaduct/mpi').then(async ({ init }) => {
+         try {
+           const job = await init();
+           await job.world.send(Int32Array.of(job.world.rank), 0, 3);
+           await job.finalize();
+         } catch ({ code, message }) {
+           console.log(code, message);
+         }
+       });\`;
+     const { world, finalize } = await init();
+     const start = (rank) => new Worker(source, { eval: true, env: { ...process.env, VIADUCT_RANK: rank } });
+     start('0');
+     start('1');
+     start('2');
+     const word = new Int32Array(1);
+     for (const source of [2, 1]) {
+       await world.recv(word, source, 3);
+       console.log(word[0]);
+     }
+     await finalize();`,
+    { VIADUCT_RANK: '0', VIADUCT_SIZE: '3', VIADUCT_APERTURE: aperture.path },
+  );
+  t.equal(stderr, '');
+  t.match(stdout, /^2\n1$/m);
+  t.match(stdout, /ERR_MPI_THREAD init: rank 0 belongs to another thread of this process/);
+  t.equal(exitCode, 0);
+});
+
 t.test('an unknown protocol for long messages is refused', async (t) => {
   using aperture = Aperture.create({ sizeBytes: apertureSizeBytes(2), participants: 2 });
   formatAperture(aperture, 2);

@@ -20,6 +20,14 @@ export interface Ended {
   readonly output: string;
 }
 
+/** A program on its way to its end, wherever it runs. */
+export interface Program {
+  readonly ended: Promise<Ended>;
+  end(reason: string): Promise<void>;
+  /** Resolves when someone listens on the port where the program is, or the program has ended. */
+  listening(port: number): Promise<void>;
+}
+
 export interface Options {
   readonly remap?: boolean;
   readonly env?: Readonly<Record<string, string>>;
@@ -31,7 +39,7 @@ export function without(program: string, debianPackage: string): string | false 
   return found ? false : `${program} is not in PATH; apt-get install ${debianPackage}`;
 }
 
-export class Running {
+export class Running implements Program {
   readonly ended: Promise<Ended>;
   readonly #child: ChildProcess;
   #output = '';
@@ -73,12 +81,9 @@ export class Running {
     while (!pattern.test(this.#output) && this.#isAlive()) await sleep(10);
   }
 
-  /** Resolves when someone in the program's network namespace listens on the port, or the program has ended. */
   async listening(port: number): Promise<void> {
-    const listener = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, '0')} \\S+ 0A `);
-    while (this.#isAlive()) {
-      const tables = ['tcp', 'tcp6'].map((name) => `/proc/${this.#child.pid}/net/${name}`);
-      if (tables.some((path) => listener.test(textOf(path)))) return;
+    const tables = ['tcp', 'tcp6'].map((name) => `/proc/${this.#child.pid}/net/${name}`);
+    while (this.#isAlive() && !tables.some((path) => listensOn(port, textOf(path)))) {
       await sleep(10);
     }
   }
@@ -86,6 +91,12 @@ export class Running {
   #isAlive(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
+}
+
+/** Whether a table of TCP sockets, as /proc/net/tcp is one, has someone who listens on the port. */
+export function listensOn(port: number, table: string): boolean {
+  const digits = port.toString(16).toUpperCase().padStart(4, '0');
+  return new RegExp(`:${digits} \\S+ 0A `).test(table);
 }
 
 /** A file of /proc, empty when its process has ended. */
@@ -106,27 +117,26 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/** What both sides of a pair of programs wrote. */
+export interface Outputs {
+  readonly server: string;
+  readonly client: string;
+}
+
 /**
- * Runs a program as server and as client, and checks that both end well.
+ * Runs a program as server, on a port, then as client, and checks that both end well.
  *
- * @returns what they wrote, or undefined if one ended badly, which has failed the test
+ * @returns undefined if one ended badly, which has failed the test
  */
-export async function runPair(
+export async function runServed(
   t: Test,
-  surroundings: Surroundings,
-  words: readonly string[],
-  options: Options & {
-    /** More words for one side. */
-    readonly server?: readonly string[];
-    readonly client?: readonly string[];
-  } = {},
-): Promise<{ server: string; client: string } | undefined> {
-  const port = await freePort();
-  const line = [...words, '-p', String(port)];
-  const server = new Running(t, surroundings, [...line, ...(options.server ?? [])], options);
+  port: number,
+  startServer: () => Program,
+  startClient: () => Program,
+): Promise<Outputs | undefined> {
+  const server = startServer();
   await server.listening(port);
-  const clientLine = [...line, ...(options.client ?? []), 'localhost'];
-  const client = await new Running(t, surroundings, clientLine, options).ended;
+  const client = await startClient().ended;
   // A server whose client failed may wait for ever.
   if (client.status !== 0) await server.end('its client failed');
   const served = await server.ended;
@@ -138,4 +148,27 @@ export async function runPair(
     outputs,
   );
   return ended ? outputs : undefined;
+}
+
+/** The same over the software HCA, between two programs of this host. */
+export async function runPair(
+  t: Test,
+  surroundings: Surroundings,
+  words: readonly string[],
+  options: Options & {
+    /** More words for one side. */
+    readonly server?: readonly string[];
+    readonly client?: readonly string[];
+  } = {},
+): Promise<Outputs | undefined> {
+  const port = await freePort();
+  const line = [...words, '-p', String(port)];
+  const start = (more: readonly string[]): Program =>
+    new Running(t, surroundings, [...line, ...more], options);
+  return runServed(
+    t,
+    port,
+    () => start(options.server ?? []),
+    () => start([...(options.client ?? []), 'localhost']),
+  );
 }

@@ -20,7 +20,8 @@ export interface Surroundings {
   readonly env: { readonly plain: Environment; readonly remapped: Environment };
 }
 
-async function environmentOf(...options: readonly string[]): Promise<Environment> {
+/** What `viaduct exec` with these options gives a program. */
+export async function environmentOf(...options: readonly string[]): Promise<Environment> {
   const line = [main, 'exec', ...options, '--', 'env', '--null'];
   const { stdout } = await promisify(execFile)(process.execPath, line);
   const entries = stdout.split('\0').filter((entry) => entry !== '');

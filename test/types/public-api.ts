@@ -5,7 +5,24 @@
 import { init, VirtualMachine, ViaductError } from 'viaduct';
 import { Aperture, ApertureError, type Block } from 'viaduct/aperture';
 import { runJob, type JobResult } from 'viaduct/job';
-import { ANY_SOURCE, ANY_TAG, type Communicator, MpiError, Request, Status } from 'viaduct/mpi';
+import {
+  ANY_SOURCE,
+  ANY_TAG,
+  cartCreate,
+  type CartesianCommunicator,
+  type Communicator,
+  type Completion,
+  type ErrorHandler,
+  intercommCreate,
+  type Message,
+  MpiError,
+  type PersistentRequest,
+  Request,
+  Status,
+  struct,
+  vector,
+  type WaitReport,
+} from 'viaduct/mpi';
 import {
   type CompletionError,
   type Endpoint,
@@ -67,6 +84,48 @@ export async function messages(): Promise<void> {
   // @ts-expect-error requests come from isend and irecv; their rank cannot be changed
   world.rank = 3;
   await world.barrier();
+  const any = await Request.waitAny([request, null, undefined]);
+  is<typeof any, Completion | undefined>(true);
+  const step = world.recvInit(new Uint8Array(1), 0);
+  is<typeof step, PersistentRequest>(true);
+  const { data } = await world.receive(ANY_SOURCE, 7, { timeoutMs: 5 });
+  is<typeof data, Uint8Array>(true);
+  const { value } = await world.recvObject(0);
+  is<typeof value, unknown>(true);
+  const message = world.improbe();
+  is<typeof message, Message | undefined>(true);
+  is<ReturnType<typeof job.waitReport>, WaitReport>(true);
+}
+
+export async function communicators(world: Communicator): Promise<void> {
+  const row = await world.split({ color: 1, key: 2 });
+  is<typeof row, Communicator>(true);
+  const some = await world.split({ color: world.rank > 0 ? 1 : undefined });
+  is<typeof some, Communicator | undefined>(true);
+  // @ts-expect-error a color is needed, be it undefined
+  await world.split({ key: 1 });
+  const grid = await cartCreate(world, { dims: [2, 2], periods: true });
+  is<typeof grid, CartesianCommunicator | undefined>(true);
+  const between = await intercommCreate(row, { peerCommunicator: world, remoteLeader: 1 });
+  // Ranks of two groups have no barrier here.
+  is<'barrier' extends keyof typeof between ? true : false, false>(true);
+  row.errorHandler = (error) => is<typeof error, MpiError>(true);
+  is<Communicator['errorHandler'], ErrorHandler>(true);
+  // @ts-expect-error no such handler
+  row.errorHandler = 'ignore';
+}
+
+export function datatypes(world: Communicator): void {
+  const column = vector({ count: 3, blockLength: 1, stride: 4, of: Float64Array });
+  world.sendSync(column.view(new Float64Array(12), { offsetBytes: 8 }), 1);
+  // @ts-expect-error a datatype is no memory
+  world.sendSync(column, 1);
+  struct([
+    { offsetBytes: 0, of: column },
+    { offsetBytes: 96, of: Int8Array, count: 3 },
+  ]);
+  // @ts-expect-error an array has no elements of one size
+  vector({ count: 3, blockLength: 1, stride: 4, of: Array });
 }
 
 export function memory(): void {

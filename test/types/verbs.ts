@@ -1,8 +1,10 @@
 /** The types of `viaduct/verbs` in full. It is not run: tsc compiles it, and fails where an expected error is none. */
 import {
   type Access,
+  accessNumber,
   type AddressHandle,
   type AsyncEvent,
+  type CachedRegion,
   type CompletionChannel,
   CompletionError,
   type CompletionOpcode,
@@ -24,6 +26,10 @@ import {
   type QueuePairState,
   type QueuePairType,
   type ReceiveRing,
+  type RegisteredMemory,
+  type Registration,
+  type RegistrationCache,
+  type RegistrationCacheStats,
   type RemoteMemory,
   type SendOpcode,
   type SendRing,
@@ -88,6 +94,29 @@ export function memory(pd: ProtectionDomain): void {
   pd.allocMw(3);
 }
 
+export function cachedMemory(pd: ProtectionDomain, qp: QueuePair, ring: SendRing): void {
+  const cache = pd.createRegistrationCache({ maxEntries: 8, maxBytes: 4096, trustPeers: true });
+  is<typeof cache, RegistrationCache>(true);
+  // @ts-expect-error limits are numbers
+  pd.createRegistrationCache({ maxBytes: 4096n });
+  const registration = cache.get(new Float64Array(8), ['local-write', 'remote-read']);
+  is<typeof registration, Registration>(true);
+  is<ReturnType<typeof registration.remote>, RemoteMemory>(true);
+  qp.postSend({ opcode: 'send', sge: registration.slice(0, 8) });
+  // @ts-expect-error there is no such access
+  cache.get(new ArrayBuffer(8), ['write']);
+  const region = cache.acquire(new SharedArrayBuffer(8), accessNumber(['local-write']));
+  is<typeof region, CachedRegion>(true);
+  ring.send(0, 1, region, region.offsetOf(new Uint8Array(8)), 8, SIGNALED);
+  const named: RegisteredMemory = region;
+  ring.addEntry(0, named, 0, 8);
+  // @ts-expect-error acquire takes flags
+  cache.acquire(new ArrayBuffer(8), ['local-write']);
+  // @ts-expect-error no window is bound to a region that the cache may let go
+  ring.bindWindow(0, 1, pd.allocMw(), region, 0, 8, 0, 1, 0);
+  is<ReturnType<typeof cache.stats>, RegistrationCacheStats>(true);
+}
+
 export function queues(device: Device, pd: ProtectionDomain): void {
   const channel = device.createChannel();
   is<typeof channel, CompletionChannel>(true);
@@ -129,7 +158,7 @@ export function connecting(qp: QueuePair, theirs: Endpoint): void {
   is<typeof query.qpState, QueuePairState>(true);
   const explained = qp.explain();
   is<typeof explained, PathExplanation>(true);
-  is<typeof explained.path, 'none' | 'loopback' | 'direct' | 'copy' | 'mixed'>(true);
+  is<typeof explained.path, 'none' | 'loopback' | 'direct' | 'copy' | 'mixed' | 'packets'>(true);
 }
 
 export function posting(

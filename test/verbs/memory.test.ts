@@ -1,10 +1,10 @@
 /** Memory: what JavaScript does with it while the device knows it. */
-import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 
 import t from 'tap';
 
 import { next, open, pair } from './pair.js';
+import { run } from './run.js';
 
 /** What sending it to another thread does to it here. */
 function giveAway(view: Uint8Array): void {
@@ -177,19 +177,6 @@ t.test('allocated memory costs one descriptor, however much of it there is', (t)
   t.end();
 });
 
-/** Runs a program against the package, as a user's; resolves to how it ended. */
-function run(
-  program: string,
-  flags: readonly string[] = [],
-): { status: number | null; text: string } {
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    [...flags, '--input-type=module', '--eval', program],
-    { encoding: 'utf8', timeout: 60_000 },
-  );
-  return { status, text: stdout + stderr };
-}
-
 const PAIR = `
   import { openDevice } from 'viaduct/verbs';
   const device = openDevice('softhca0');
@@ -266,6 +253,30 @@ t.test('threads use the device side by side, and one may be ended at work', (t) 
   );
   t.equal(status, 0, text);
   t.match(text, 'both ended');
+  t.end();
+});
+
+t.test('threads may be ended while they register', (t) => {
+  const { status, text } = run(
+    `import { Worker } from 'node:worker_threads';
+    const program = ${JSON.stringify(`(async () => {
+      const { openDevice } = await import('viaduct/verbs');
+      const { parentPort } = await import('node:worker_threads');
+      const pd = openDevice('softhca0').allocPd();
+      for (let i = 0; ; i++) {
+        pd.registerMemory(new Uint8Array(64)).close();
+        if (i === 100) parentPort.postMessage('ready');
+      }
+    })()`)};
+    for (let round = 0; round < 15; round++) {
+      const worker = new Worker(program, { eval: true });
+      await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
+      await worker.terminate();
+    }
+    console.log('all ended');`,
+  );
+  t.equal(text, 'all ended\n');
+  t.equal(status, 0);
   t.end();
 });
 

@@ -93,6 +93,23 @@ t.test(
   },
 );
 
+t.test('machines of QEMU have an address each', { skip: withoutQemu }, async (t) => {
+  const link = VirtualLink.create(2);
+  const vms = await Promise.all(
+    link.ends.map((network) =>
+      VirtualMachine.boot({ driver: 'qemu', network, programs: ['cat'], timeoutMs: 100_000 }),
+    ),
+  );
+  t.teardown(async () => {
+    await Promise.all(vms.map((vm) => vm.kill()));
+    link.close();
+  });
+  const read = ['/sys/class/net/eth0/address'];
+  const [first, last] = await Promise.all(vms.map((vm) => vm.exec('cat', read)));
+  t.match(first?.stdout, /^[0-9a-f][26ae](:[0-9a-f]{2}){5}\n$/);
+  t.not(first?.stdout, last?.stdout);
+});
+
 const withoutTaps = ((): string | false => {
   try {
     VirtualLink.create(1, { hostAddress: '10.86.0.254/24' }).close();

@@ -1,7 +1,9 @@
 /** A rank's place in its job, as the channels need it, from whichever launcher there is. */
 import { Aperture } from '../../aperture/index.js';
+import { kernelId } from '../../aperture/kernel.js';
 import { allowReader } from '../../aperture/process-copy.js';
 import { Layout } from '../channels/aperture/layout.js';
+import { MpiError } from '../errors.js';
 import type { OwnLaunch } from './launcher.js';
 
 /** A rank that has joined. */
@@ -19,6 +21,18 @@ export interface Membership {
   leave(): Promise<void>;
 }
 
+/** A rank, and all its communicators, belongs to the one thread that joined the job. */
+function checkThread(aperture: Aperture, rank: number): void {
+  const { state, pid, kernelId: kernel } = aperture.participants.describe(rank);
+  if (state !== 'attached' || pid !== process.pid || kernel !== kernelId()) return;
+  throw new MpiError(
+    'ERR_MPI_THREAD',
+    `init: rank ${rank} belongs to another thread of this process, which alone may use its communicators; send that ` +
+      "thread a message, or start this one with a rank of its own: new Worker(file, { env: { ...process.env, VIADUCT_RANK: '1' } })",
+    { call: 'init', operands: { rank } },
+  );
+}
+
 /** Attaches a rank to the aperture; closes it when that fails. */
 export function attach(
   aperture: Aperture,
@@ -27,6 +41,7 @@ export function attach(
   try {
     const layout = new Layout(aperture, size);
     if (reader !== undefined) allowReader(reader);
+    checkThread(aperture, rank);
     aperture.attach(rank);
     return layout;
   } catch (error) {

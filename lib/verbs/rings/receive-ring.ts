@@ -1,6 +1,6 @@
 /** A ring of receive work requests in one ArrayBuffer. */
 import { argumentError, attempt } from '../errors.js';
-import type { MemoryRegion } from '../memory-region.js';
+import type { RegisteredMemory } from '../memory-region.js';
 import { native } from '../native.js';
 import { Resource } from '../resource.js';
 import { ENTRY, RECEIVE, receiveStrideBytes, RING_KIND, TWO_32 } from './layout.js';
@@ -71,7 +71,13 @@ export class ReceiveRing extends Resource {
    *
    * @throws VerbsError `ERR_VERBS_ARGUMENT` when there is no such slot, or the piece does not lie within the region.
    */
-  receive(slot: number, id: number, region: MemoryRegion, offset: number, length: number): void {
+  receive(
+    slot: number,
+    id: number,
+    region: RegisteredMemory,
+    offset: number,
+    length: number,
+  ): void {
     const at = this.#begin(slot, id);
     checkRange(region, offset, length);
     writeEntry(this.#words, at + RECEIVE.entries, region, offset, length);
@@ -88,7 +94,7 @@ export class ReceiveRing extends Resource {
    *
    * @throws VerbsError `ERR_VERBS_ARGUMENT` when it does not lie within its region, or there are `maxSge` already.
    */
-  addEntry(slot: number, region: MemoryRegion, offset: number, length: number): void {
+  addEntry(slot: number, region: RegisteredMemory, offset: number, length: number): void {
     checkRange(region, offset, length);
     writeEntry(this.#words, this.#nextEntry(slot), region, offset, length);
   }

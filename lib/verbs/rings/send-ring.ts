@@ -2,7 +2,7 @@
 import type { AddressHandle } from '../address-handle.js';
 import { INLINE, WR_OPCODE } from '../enumerations.js';
 import { argumentError, attempt } from '../errors.js';
-import type { MemoryRegion } from '../memory-region.js';
+import type { MemoryRegion, RegisteredMemory } from '../memory-region.js';
 import type { MemoryWindow } from '../memory-window.js';
 import { native } from '../native.js';
 import { Resource } from '../resource.js';
@@ -90,7 +90,7 @@ export class SendRing extends Resource {
   send(
     slot: number,
     id: number,
-    region: MemoryRegion,
+    region: RegisteredMemory,
     offset: number,
     length: number,
     flags: number,
@@ -103,7 +103,7 @@ export class SendRing extends Resource {
   sendWithImm(
     slot: number,
     id: number,
-    region: MemoryRegion,
+    region: RegisteredMemory,
     offset: number,
     length: number,
     immediate: number,
@@ -118,7 +118,7 @@ export class SendRing extends Resource {
   sendWithInvalidate(
     slot: number,
     id: number,
-    region: MemoryRegion,
+    region: RegisteredMemory,
     offset: number,
     length: number,
     rkey: number,
@@ -133,7 +133,7 @@ export class SendRing extends Resource {
   rdmaWrite(
     slot: number,
     id: number,
-    region: MemoryRegion,
+    region: RegisteredMemory,
     offset: number,
     length: number,
     remoteLow: number,
@@ -150,7 +150,7 @@ export class SendRing extends Resource {
   rdmaWriteWithImm(
     slot: number,
     id: number,
-    region: MemoryRegion,
+    region: RegisteredMemory,
     offset: number,
     length: number,
     remoteLow: number,
@@ -169,7 +169,7 @@ export class SendRing extends Resource {
   rdmaRead(
     slot: number,
     id: number,
-    region: MemoryRegion,
+    region: RegisteredMemory,
     offset: number,
     length: number,
     remoteLow: number,
@@ -186,7 +186,7 @@ export class SendRing extends Resource {
   fetchAdd(
     slot: number,
     id: number,
-    region: MemoryRegion,
+    region: RegisteredMemory,
     offset: number,
     remoteLow: number,
     remoteHigh: number,
@@ -206,7 +206,7 @@ export class SendRing extends Resource {
   compareSwap(
     slot: number,
     id: number,
-    region: MemoryRegion,
+    region: RegisteredMemory,
     offset: number,
     remoteLow: number,
     remoteHigh: number,
@@ -326,7 +326,7 @@ export class SendRing extends Resource {
   }
 
   /** One more piece of memory to gather from, or to scatter to. */
-  addEntry(slot: number, region: MemoryRegion, offset: number, length: number): void {
+  addEntry(slot: number, region: RegisteredMemory, offset: number, length: number): void {
     const at = this.#at(slot);
     const count = this.#words[at + SEND.length] ?? 0;
     if (count >= this.maxSge) throw this.#tooManyEntries();
@@ -380,7 +380,7 @@ export class SendRing extends Resource {
     words[at + SEND.rkey] = rkey;
   }
 
-  #only(at: number, region: MemoryRegion, offset: number, length: number): void {
+  #only(at: number, region: RegisteredMemory, offset: number, length: number): void {
     checkRange(region, offset, length);
     const words = this.#words;
     words[at + SEND.length] = 1;
@@ -401,7 +401,7 @@ export function outsideRing(slot: number, capacity: number): Error {
   });
 }
 
-export function checkRange(region: MemoryRegion, offset: number, length: number): void {
+export function checkRange(region: RegisteredMemory, offset: number, length: number): void {
   if (offset >= 0 && length >= 0 && offset + length <= region.byteLength) return;
   throw argumentError(
     'post',
@@ -413,7 +413,7 @@ export function checkRange(region: MemoryRegion, offset: number, length: number)
 export function writeEntry(
   words: Uint32Array,
   at: number,
-  region: MemoryRegion,
+  region: RegisteredMemory,
   offset: number,
   length: number,
 ): void {

@@ -1,5 +1,6 @@
 /** QEMU: a PC of Debian's kernel and the agent, by KVM where that works, else by emulation. */
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { fstatSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 
@@ -174,10 +175,17 @@ function deviceArguments(request: MachineRequest, inherited: Inherited): string[
     const end = inherited.add(request.networkDescriptor);
     devices.push(
       ...['-netdev', `dgram,id=network,local.type=fd,local.str=${end}`],
-      ...['-device', `virtio-net-${bus},netdev=network`],
+      ...['-device', `virtio-net-${bus},netdev=network,mac=${hardwareAddress()}`],
     );
   }
   return devices;
+}
+
+/** Without one QEMU gives each machine the same. IEEE 802: the two low bits say "assigned locally", "of one station". */
+function hardwareAddress(): string {
+  const bytes = randomBytes(6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 2;
+  return (bytes.toString('hex').match(/../g) ?? []).join(':');
 }
 
 /** A PCI device's memory is a power of two in size, and an aperture is made so. */

@@ -41,7 +41,7 @@ Napi::Value create_ah(const Napi::CallbackInfo& info) {
   }
   ibv_ah_attr attr = address_vector_from(info[1].As<Napi::Object>());
   ibv_ah* handle = provider.ibv_create_ah(domain->verbs, &attr);
-  if (handle == nullptr) return throw_verbs_error(info.Env(), "ibv_create_ah", errno);
+  if (handle == nullptr) return throw_explained_error(info.Env(), provider, "ibv_create_ah", errno);
   return adopt(info, std::make_unique<AddressHandle>(*domain, handle));
 }
 

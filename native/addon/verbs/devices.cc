@@ -1,6 +1,7 @@
 // Providers, their devices, what can be asked of a device, and its asynchronous events.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -8,6 +9,7 @@
 #include "addon/verbs/addresses.h"
 #include "addon/verbs/environment.h"
 #include "addon/verbs/fields.h"
+#include "softhca/extensions.h"
 
 namespace viaduct::addon {
 
@@ -89,7 +91,9 @@ Napi::Value open_device(const Napi::CallbackInfo& info) {
   for (ibv_device* device : list) {
     if (name != (*provider)->ibv_get_device_name(device)) continue;
     ibv_context* opened = (*provider)->ibv_open_device(device);
-    if (opened == nullptr) return throw_verbs_error(info.Env(), "ibv_open_device", errno);
+    if (opened == nullptr) {
+      return throw_explained_error(info.Env(), **provider, "ibv_open_device", errno);
+    }
     if (!set_nonblocking(opened->async_fd)) {
       const int error = errno;
       (*provider)->ibv_close_device(opened);
@@ -263,6 +267,35 @@ Napi::Value query_gid_table(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// What the software HCA counted of packets: an array of { pid, counters }, one for each process.
+Napi::Value query_counters(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  auto* context = object_at<Context>(info, 0);
+  if (context == nullptr) return throw_closed(env, "viaduct_query_counters");
+  auto* const query = reinterpret_cast<decltype(&viaduct_query_counters)>(
+      context->provider->extension("viaduct_query_counters"));
+  auto* const name_of = reinterpret_cast<decltype(&viaduct_counter_name)>(
+      context->provider->extension("viaduct_counter_name"));
+  if (query == nullptr || name_of == nullptr) {
+    return throw_unsupported(env, "viaduct_query_counters");
+  }
+  std::vector<viaduct_packet_counters> processes(query(context->verbs, nullptr, 0));
+  const size_t count =
+      query(context->verbs, processes.data(), static_cast<uint32_t>(processes.size()));
+  Napi::Array result = Napi::Array::New(env);
+  for (size_t i = 0; i < std::min(count, processes.size()); ++i) {
+    Napi::Object counters = Napi::Object::New(env);
+    for (uint32_t at = 0; const char* name = name_of(at); ++at) {
+      set_bigint(counters, name, processes[i].values[at]);
+    }
+    Napi::Object each = Napi::Object::New(env);
+    set_number(each, "pid", processes[i].pid);
+    each.Set("counters", counters);
+    result.Set(static_cast<uint32_t>(i), each);
+  }
+  return result;
+}
+
 Napi::Value query_pkey(const Napi::CallbackInfo& info) {
   auto* context = object_at<Context>(info, 0);
   if (context == nullptr) return throw_closed(info.Env(), "ibv_query_pkey");
@@ -350,6 +383,7 @@ void export_verbs_devices(Napi::Env env, Napi::Object exports, VerbsEnvironment&
   define(env, exports, environment, "queryPort", query_port);
   define(env, exports, environment, "queryGid", query_gid);
   define(env, exports, environment, "queryGidTable", query_gid_table);
+  define(env, exports, environment, "queryCounters", query_counters);
   define(env, exports, environment, "queryPkey", query_pkey);
   define(env, exports, environment, "takeAsyncEvent", take_async_event);
 }

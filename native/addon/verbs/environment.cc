@@ -5,13 +5,32 @@
 
 #include "addon/verbs/descriptor_watch.h"
 #include "addon/verbs/verbs.h"
+#include "softhca/extensions.h"
 
 namespace viaduct::addon {
 
-Napi::Value throw_verbs_error(Napi::Env env, const char* verb, int error) {
+namespace {
+
+Napi::Error verbs_error(Napi::Env env, const char* verb, int error) {
   Napi::Error failure = Napi::Error::New(env, std::string(verb) + ": " + std::strerror(error));
   failure.Set("errno", Napi::Number::New(env, error));
   failure.Set("syscall", Napi::String::New(env, verb));
+  return failure;
+}
+
+}  // namespace
+
+Napi::Value throw_verbs_error(Napi::Env env, const char* verb, int error) {
+  verbs_error(env, verb, error).ThrowAsJavaScriptException();
+  return env.Undefined();
+}
+
+Napi::Value throw_explained_error(Napi::Env env, const verbs::Provider& provider, const char* verb,
+                                  int error) {
+  auto* const problem =
+      reinterpret_cast<decltype(&viaduct_problem)>(provider.extension("viaduct_problem"));
+  const Napi::Error failure = verbs_error(env, verb, error);
+  if (problem != nullptr) failure.Set("problem", Napi::String::New(env, problem()));
   failure.ThrowAsJavaScriptException();
   return env.Undefined();
 }
@@ -62,6 +81,7 @@ void export_verbs(Napi::Env env, Napi::Object exports) {
   export_verbs_queue_pairs(env, exports, *environment);
   export_verbs_shared_receive_queues(env, exports, *environment);
   export_verbs_addresses(env, exports, *environment);
+  export_verbs_registration_cache(env, exports, *environment);
   export_verbs_rings(env, exports, *environment);
   define(env, exports, *environment, "destroyObject", destroy);
   exports.Set("DescriptorWatch", DescriptorWatch::define(env));

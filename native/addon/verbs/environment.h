@@ -29,6 +29,9 @@ inline VerbsEnvironment& environment_of(const Napi::CallbackInfo& info) {
 
 // Each throws and returns undefined.
 Napi::Value throw_verbs_error(Napi::Env env, const char* verb, int error);
+// The same, with the sentence in `problem` that the software HCA has for it.
+Napi::Value throw_explained_error(Napi::Env env, const verbs::Provider& provider, const char* verb,
+                                  int error);
 Napi::Value throw_unsupported(Napi::Env env, const char* verb);
 Napi::Value throw_closed(Napi::Env env, const char* what);
 
@@ -59,6 +62,7 @@ DefineFunction export_verbs_completion;
 DefineFunction export_verbs_queue_pairs;
 DefineFunction export_verbs_shared_receive_queues;
 DefineFunction export_verbs_addresses;
+DefineFunction export_verbs_registration_cache;
 DefineFunction export_verbs_rings;
 
 using VerbsFunction = Napi::Value(const Napi::CallbackInfo&);

@@ -6,6 +6,7 @@
 #include "addon/verbs/array_buffer_backing.h"
 #include "addon/verbs/environment.h"
 #include "aperture/shared_memory.h"
+#include "verbs/register_memory.h"
 
 namespace viaduct::addon {
 
@@ -60,23 +61,6 @@ Range range_at(const Napi::CallbackInfo& info, size_t index) {
   return range;
 }
 
-ibv_mr* register_range(const verbs::Provider& provider, ibv_pd* pd, const Range& range,
-                       const uint64_t* iova, uint32_t access) {
-  const uint64_t address = reinterpret_cast<uintptr_t>(range.address);
-  const bool needs_newer = iova != nullptr || (access & IBV_ACCESS_OPTIONAL_RANGE) != 0;
-  if (needs_newer && provider.ibv_reg_mr_iova2 != nullptr) {
-    return provider.ibv_reg_mr_iova2(pd, range.address, range.length,
-                                     iova != nullptr ? *iova : address, access);
-  }
-  if (iova != nullptr || provider.ibv_reg_mr == nullptr) {
-    errno = EOPNOTSUPP;
-    return nullptr;
-  }
-  // Optional flags are hints that a provider may drop (ibv_reg_mr(3)).
-  access &= ~static_cast<uint32_t>(IBV_ACCESS_OPTIONAL_RANGE);
-  return provider.ibv_reg_mr(pd, range.address, range.length, static_cast<int>(access));
-}
-
 // (pd, buffer, offset, length, access, iova | undefined)
 Napi::Value register_memory(const Napi::CallbackInfo& info) {
   auto* domain = object_at<Domain>(info, 0);
@@ -85,8 +69,8 @@ Napi::Value register_memory(const Napi::CallbackInfo& info) {
   if (range.backing == nullptr) return info.Env().Undefined();
   const bool has_iova = info[5].IsBigInt();
   const uint64_t iova = has_iova ? uint64_of(info[5]) : 0;
-  ibv_mr* mr = register_range(*domain->provider, domain->verbs, range, has_iova ? &iova : nullptr,
-                              uint32_at(info, 4));
+  ibv_mr* mr = verbs::register_memory(*domain, range.address, range.length,
+                                      has_iova ? &iova : nullptr, uint32_at(info, 4));
   if (mr == nullptr) return throw_verbs_error(info.Env(), "ibv_reg_mr", errno);
   Region* region = environment_of(info).objects.add(
       std::make_unique<Region>(*domain, mr, std::move(range.backing)));

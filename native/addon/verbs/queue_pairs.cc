@@ -182,7 +182,10 @@ Napi::Value modify_qp(const Napi::CallbackInfo& info) {
     mask |= IBV_QP_CAP;
   }
   const int error = pair->provider->ibv_modify_qp(pair->verbs, &attr, static_cast<int>(mask));
-  if (error != 0) return throw_verbs_error(info.Env(), "ibv_modify_qp", error > 0 ? error : errno);
+  if (error != 0) {
+    return throw_explained_error(info.Env(), *pair->provider, "ibv_modify_qp",
+                                 error > 0 ? error : errno);
+  }
   return info.Env().Undefined();
 }
 
@@ -243,6 +246,8 @@ constexpr Field<viaduct_qp_path> path_fields[] = {
     field<&viaduct_qp_path::direct_bytes>("directBytes"),
     field<&viaduct_qp_path::copied_operations>("copiedOperations"),
     field<&viaduct_qp_path::copied_bytes>("copiedBytes"),
+    field<&viaduct_qp_path::packet_operations>("packetOperations"),
+    field<&viaduct_qp_path::packet_bytes>("packetBytes"),
 };
 
 // The software HCA can say this; no other provider has such a function.

@@ -1,6 +1,7 @@
 // A way for packets between the transport engine and the world.
 //
-// `udp` meets other hosts; `faults` and `pcap` wrap another link.
+// `udp` meets other hosts, `aperture` virtual machines of this one; `faults` and `pcap` wrap
+// another link.
 #pragma once
 
 #include "softhca/transport/outbox.h"

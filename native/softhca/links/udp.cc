@@ -1,9 +1,12 @@
 #include "softhca/links/udp.h"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <linux/filter.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,7 +47,8 @@ socklen_t make_address(const wire::Gid& gid, uint16_t port, uint32_t interface, 
   to->ipv6.sin6_port = htons(port);
   memcpy(&to->ipv6.sin6_addr, gid.data(), gid.size());
   const bool link_local = gid[0] == 0xfe && (gid[1] & 0xc0) == 0x80;
-  if (link_local) to->ipv6.sin6_scope_id = interface;
+  const bool link_group = gid[0] == 0xff && (gid[1] & 15) <= 2;
+  if (link_local || link_group) to->ipv6.sin6_scope_id = interface;
   return sizeof to->ipv6;
 }
 
@@ -77,6 +81,51 @@ bool configure(int descriptor, bool ipv4, bool shared) {
          (!shared || set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1));
 }
 
+// The interface that has an IPv6 address; 0: none.
+uint32_t interface_of(const wire::Gid& gid) {
+  ifaddrs* all = nullptr;
+  if (getifaddrs(&all) != 0) return 0;
+  uint32_t found = 0;
+  for (const ifaddrs* one = all; one; one = one->ifa_next) {
+    if (!one->ifa_addr || one->ifa_addr->sa_family != AF_INET6) continue;
+    const auto& address = *reinterpret_cast<const sockaddr_in6*>(one->ifa_addr);
+    if (memcmp(&address.sin6_addr, gid.data(), gid.size()) == 0)
+      found = if_nametoindex(one->ifa_name);
+  }
+  freeifaddrs(all);
+  return found;
+}
+
+// How the kernel is told of a group and of the interface: IPv4 goes by the interface's address.
+ip_mreqn ipv4_membership(const wire::Gid& group, const wire::Gid& own) {
+  ip_mreqn membership{};
+  memcpy(&membership.imr_multiaddr, group.data() + 12, sizeof membership.imr_multiaddr);
+  memcpy(&membership.imr_address, own.data() + 12, sizeof membership.imr_address);
+  return membership;
+}
+
+// Packets to groups leave by the interface that has the address; without one, they can't.
+void configure_multicast(int descriptor, const UdpOptions& options) {
+  if (wire::is_ipv4(options.address)) {
+    const ip_mreqn way = ipv4_membership(wire::Gid{}, options.address);
+    setsockopt(descriptor, IPPROTO_IP, IP_MULTICAST_IF, &way, sizeof way);
+  } else {
+    set(descriptor, IPPROTO_IPV6, IPV6_MULTICAST_IF, int(options.interface));
+  }
+}
+
+bool enter_group(int descriptor, const wire::Gid& group, const UdpOptions& options) {
+  if (wire::is_ipv4(group)) {
+    const ip_mreqn membership = ipv4_membership(group, options.address);
+    return setsockopt(descriptor, IPPROTO_IP, IP_ADD_MEMBERSHIP, &membership, sizeof membership) ==
+           0;
+  }
+  ipv6_mreq membership{{}, options.interface};
+  memcpy(&membership.ipv6mr_multiaddr, group.data(), group.size());
+  return setsockopt(descriptor, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, &membership,
+                    sizeof membership) == 0;
+}
+
 std::string problem_of_binding(const wire::Gid& address, int error) {
   std::string what = "UDP port 4791 of " + text_of(address) + " can't be used: " + strerror(error);
   if (error == EADDRINUSE)
@@ -99,6 +148,7 @@ struct Udp::Arrivals {
   One one[arrivals_at_once];
   mmsghdr messages[arrivals_at_once];
   size_t count = 0, next = 0;
+  wire::Gid destination{};
   // Of the one that is being taken apart.
   Route route{};
   size_t segment = 0, at = 0;
@@ -121,27 +171,77 @@ std::unique_ptr<Udp> Udp::open(const UdpOptions& options, std::string* problem) 
   } else if (bind(descriptor, &address.any, length) != 0) {
     *problem = problem_of_binding(options.address, errno);
   } else {
-    return std::unique_ptr<Udp>(new Udp(options, descriptor));
+    UdpOptions known = options;
+    if (!ipv4 && known.interface == 0) known.interface = interface_of(options.address);
+    configure_multicast(descriptor, known);
+    const int group_events = epoll_create1(EPOLL_CLOEXEC);
+    if (group_events >= 0) return std::unique_ptr<Udp>(new Udp(known, descriptor, group_events));
+    *problem = std::string("no epoll can be made: ") + strerror(errno);
   }
   close(descriptor);
   return nullptr;
 }
 
-Udp::Udp(const UdpOptions& options, int descriptor)
+Udp::Udp(const UdpOptions& options, int descriptor, int group_events)
     : options_(options),
       ipv4_(wire::is_ipv4(options.address)),
       descriptor_(descriptor),
+      group_events_(group_events),
       arrivals_(std::make_unique<Arrivals>()) {
   batch_.bytes.resize(max_datagram);
 }
 
-Udp::~Udp() { close(descriptor_); }
+Udp::~Udp() {
+  close(descriptor_);
+  for (const Group& group : groups_) close(group.descriptor);
+  close(group_events_);
+}
+
+bool Udp::join(const wire::Gid& group, std::string* problem) {
+  for (const Group& joined : groups_) {
+    if (joined.address == group) return true;
+  }
+  if (!wire::is_multicast(group) || wire::is_ipv4(group) != ipv4_) {
+    *problem = text_of(group) + " is no multicast address of the family of " +
+               text_of(options_.address) + "; RoCEv2's groups are IP's";
+    return false;
+  }
+  const int descriptor =
+      socket(ipv4_ ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  Address address;
+  const socklen_t length = make_address(group, wire::roce_port, options_.interface, &address);
+  epoll_event event{};
+  event.events = EPOLLIN;
+  // Each socket of a group gets a copy, so that processes share it.
+  if (descriptor >= 0 && configure(descriptor, ipv4_, false) &&
+      set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1) && bind(descriptor, &address.any, length) == 0 &&
+      enter_group(descriptor, group, options_) &&
+      epoll_ctl(group_events_, EPOLL_CTL_ADD, descriptor, &event) == 0) {
+    groups_.push_back({group, descriptor});
+    return true;
+  }
+  *problem = "the group " + text_of(group) + " can't be joined on the interface of " +
+             text_of(options_.address) + ": " + strerror(errno) +
+             "; is it up and able to multicast (see: ip link), and are there too many groups "
+             "(net.ipv4.igmp_max_memberships)?";
+  if (descriptor >= 0) close(descriptor);
+  return false;
+}
+
+void Udp::leave(const wire::Gid& group) {
+  std::erase_if(groups_, [&](const Group& joined) {
+    if (joined.address != group) return false;
+    close(joined.descriptor);
+    return true;
+  });
+}
 
 bool Udp::fits(const Route& route, size_t bytes) const {
   return batch_.count == 0 || (batch_.count < max_segments && batch_.used + bytes <= max_datagram &&
                                batch_.last == batch_.segment && bytes <= batch_.segment &&
                                route.destination == batch_.route.destination &&
-                               route.traffic_class == batch_.route.traffic_class);
+                               route.traffic_class == batch_.route.traffic_class &&
+                               route.hop_limit == batch_.route.hop_limit);
 }
 
 uint8_t* Udp::reserve(const Route& route, size_t bytes) {
@@ -190,7 +290,7 @@ bool Udp::send_batch() {
   iovec piece{batch_.bytes.data(), batch_.used};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t)) + 2 * CMSG_SPACE(sizeof(int))] = {};
   message.msg_control = control;
   message.msg_controllen = 0;
   const auto add = [&](int level, int type, const void* value, size_t bytes) {
@@ -207,11 +307,20 @@ bool Udp::send_batch() {
   if (traffic_class != 0)
     add(ipv4_ ? IPPROTO_IP : IPPROTO_IPV6, ipv4_ ? IP_TOS : IPV6_TCLASS, &traffic_class,
         sizeof traffic_class);
+  // The system's own limit is 64 for one receiver and 1 for a group. 0: the system's.
+  const int hop_limit = batch_.route.hop_limit;
+  if (hop_limit != 0 &&
+      hop_limit != (wire::is_multicast(batch_.route.destination) ? 1 : Route{}.hop_limit))
+    add(ipv4_ ? IPPROTO_IP : IPPROTO_IPV6, ipv4_ ? IP_TTL : IPV6_HOPLIMIT, &hop_limit,
+        sizeof hop_limit);
+  ++counts_.calls_out;
   if (sendmsg(descriptor_, &message, 0) < 0) {
     if (errno == EAGAIN || errno == ENOBUFS || errno == EINTR) return false;
     // As lost as on the wire: retries and their end are the engine's.
     counts_.refused += batch_.count;
     counts_.last_error = errno;
+  } else {
+    counts_.packets_out += batch_.count;
   }
   batch_.used = batch_.count = 0;
   return true;
@@ -229,7 +338,7 @@ bool Udp::take_next(Datagram* into) {
       arrivals.segment = bytes;
       Route& route = arrivals.route;
       route = {};
-      route.destination = options_.address;
+      route.destination = arrivals.destination;
       if (ipv4_) {
         std::array<uint8_t, 4> address;
         memcpy(address.data(), &one.from.ipv4.sin_addr, address.size());
@@ -266,28 +375,39 @@ bool Udp::take_next(Datagram* into) {
   return false;
 }
 
-size_t Udp::receive(std::span<Datagram> into, uint64_t) {
+// From the host's address and the groups in turns, so that neither keeps the other waiting.
+void Udp::take_arrivals() {
   Arrivals& arrivals = *arrivals_;
-  size_t count = 0;
-  if (arrivals.next == arrivals.count) {
-    for (size_t i = 0; i < arrivals_at_once; ++i) {
-      auto& one = arrivals.one[i];
-      one.piece = {one.bytes, sizeof one.bytes};
-      msghdr& header = arrivals.messages[i].msg_hdr;
-      header = {};
-      header.msg_name = &one.from;
-      header.msg_namelen = sizeof one.from;
-      header.msg_iov = &one.piece;
-      header.msg_iovlen = 1;
-      header.msg_control = one.control;
-      header.msg_controllen = sizeof one.control;
-    }
-    const int got =
-        recvmmsg(descriptor_, arrivals.messages, arrivals_at_once, MSG_DONTWAIT, nullptr);
-    arrivals.count = got > 0 ? size_t(got) : 0;
-    arrivals.next = arrivals.at = 0;
+  arrivals.count = arrivals.next = arrivals.at = 0;
+  for (size_t i = 0; i < arrivals_at_once; ++i) {
+    auto& one = arrivals.one[i];
+    one.piece = {one.bytes, sizeof one.bytes};
+    msghdr& header = arrivals.messages[i].msg_hdr;
+    header = {};
+    header.msg_name = &one.from;
+    header.msg_namelen = sizeof one.from;
+    header.msg_iov = &one.piece;
+    header.msg_iovlen = 1;
+    header.msg_control = one.control;
+    header.msg_controllen = sizeof one.control;
   }
+  const size_t sources = 1 + groups_.size();
+  for (size_t tries = 0; tries < sources && arrivals.count == 0; ++tries) {
+    turn_ = (turn_ + 1) % sources;
+    const Group* group = turn_ == 0 ? nullptr : &groups_[turn_ - 1];
+    const int got = recvmmsg(group ? group->descriptor : descriptor_, arrivals.messages,
+                             arrivals_at_once, MSG_DONTWAIT, nullptr);
+    arrivals.count = got > 0 ? size_t(got) : 0;
+    counts_.pieces_in += arrivals.count;
+    arrivals.destination = group ? group->address : options_.address;
+  }
+}
+
+size_t Udp::receive(std::span<Datagram> into, uint64_t) {
+  if (arrivals_->next == arrivals_->count) take_arrivals();
+  size_t count = 0;
   while (count < into.size() && take_next(&into[count])) ++count;
+  counts_.packets_in += count;
   return count;
 }
 

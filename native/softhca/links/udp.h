@@ -4,7 +4,8 @@
 // A socket is bound to one address of the host. IPv4 packets leave unfragmented with identification
 // 0, so their ICRC is known beforehand; the kernel shows no identification of those that come, so
 // that is left open. Packets of one size to one peer are handed to the kernel together
-// (UDP_SEGMENT) and taken from it together (UDP_GRO).
+// (UDP_SEGMENT) and taken from it together (UDP_GRO). Each multicast group has a socket of its own,
+// bound to the group's address, as one bound to the host's gets no packets to groups.
 #pragma once
 
 #include <memory>
@@ -23,6 +24,9 @@ struct UdpOptions {
 };
 
 struct UdpCounts {
+  // By how many system calls packets went out, and in how many of the kernel's pieces they came:
+  // the fewer the better.
+  uint64_t packets_out = 0, calls_out = 0, packets_in = 0, pieces_in = 0;
   uint64_t refused = 0;  // packets that the kernel wouldn't send: too large, no route, a filter
   int last_error = 0;    // why
 };
@@ -42,8 +46,13 @@ class Udp : public Link {
   void flush(uint64_t now_ns) override;
   size_t receive(std::span<Datagram> into, uint64_t now_ns) override;
 
-  // To sleep on: readable when packets have come.
+  // Packets to this group come in, too. False: `problem` says why. Joining once more is nothing.
+  bool join(const wire::Gid& group, std::string* problem);
+  void leave(const wire::Gid& group);
+
+  // To sleep on: readable when packets have come; the second when they have to a group.
   int descriptor() const { return descriptor_; }
+  int group_descriptor() const { return group_events_; }
   const UdpCounts& counts() const { return counts_; }
 
  private:
@@ -56,15 +65,23 @@ class Udp : public Link {
     uint32_t count = 0;
   };
   struct Arrivals;
+  struct Group {
+    wire::Gid address;
+    int descriptor;
+  };
 
-  Udp(const UdpOptions& options, int descriptor);
+  Udp(const UdpOptions& options, int descriptor, int group_events);
   bool fits(const Route& route, size_t bytes) const;
   bool send_batch();
+  void take_arrivals();
   bool take_next(Datagram* into);
 
   const UdpOptions options_;
   const bool ipv4_;
   const int descriptor_;
+  const int group_events_;  // an epoll of the groups' sockets
+  std::vector<Group> groups_;
+  size_t turn_ = 0;  // whose arrivals are looked at first: the host's address, or a group's
   UdpCounts counts_;
   Batch batch_;
   size_t reserved_ = 0;

@@ -68,7 +68,7 @@ TEST_F(Engines, SendAgainWhenNoAnswerComesAndGiveUpInTheEnd) {
   post(IBV_WR_RDMA_WRITE, 8);
   uint64_t now = 0;
   for (int turn = 0; turn < 4; ++turn) {
-    EXPECT_EQ(take(a, now).size(), 2U) << turn;
+    EXPECT_EQ(take(a, now).size(), turn == 0 ? 2U : 1U) << turn;
     EXPECT_TRUE(take(a, now).empty());
     ASSERT_NE(a.engine->next_deadline_ns(), never);
     now = a.engine->next_deadline_ns();
@@ -79,6 +79,36 @@ TEST_F(Engines, SendAgainWhenNoAnswerComesAndGiveUpInTheEnd) {
   EXPECT_EQ(statuses(), (std::vector{IBV_WC_RETRY_EXC_ERR, IBV_WC_WR_FLUSH_ERR}));
   EXPECT_TRUE(a.device.of(number).in_error);
   EXPECT_EQ(count(a, Counter::timeouts), 4U);
+}
+
+TEST_F(Engines, AskWithOnePacketAfterATimeoutAndGrowWithTheAnswers) {
+  connection.sending.window_packets = 8;
+  join();
+  post(IBV_WR_RDMA_WRITE, 30 * mtu);
+  EXPECT_EQ(take(a).size(), 8U);  // lost
+  const uint64_t now = a.engine->next_deadline_ns();
+  for (const size_t in_flight : {1, 2, 4, 8, 8}) {
+    const auto sent = take(a, now);
+    ASSERT_EQ(sent.size(), in_flight);
+    EXPECT_TRUE(parsed(sent.back()).bth.ack_request);
+    for (const auto& packet : sent) give(b, packet, now);
+    for (const auto& packet : take(b, now)) give(a, packet, now);
+  }
+  exchange(now);
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_SUCCESS});
+}
+
+TEST_F(Engines, NotSendAgainWhatAnOverloadedPeerHasYetToRead) {
+  connection.sending.window_packets = 8;
+  join();
+  post(IBV_WR_RDMA_WRITE, 8 * mtu);
+  const auto sent = take(a);
+  const uint64_t now = a.engine->next_deadline_ns();
+  for (const auto& packet : sent) give(b, packet, now);
+  for (const auto& packet : take(a, now)) give(b, packet, now);
+  exchange(now);
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_SUCCESS});
+  EXPECT_EQ(count(a, Counter::packets_sent_again), 1U);
 }
 
 TEST_F(Engines, WaitForAReceiveAsLongAsTheNakSays) {
@@ -140,6 +170,44 @@ TEST_F(Engines, CarryOutADuplicateOfAnAtomicOnceAndAnswerItAlike) {
   EXPECT_EQ(count(a, Counter::dropped_response), 1U);
 }
 
+TEST_F(Engines, CarryOutAnAtomicWriteOnceAndAnswerItLikeAnEmptyRead) {
+  join();
+  post(IBV_WR_ATOMIC_WRITE, 8);
+  const auto request = take(a)[0];
+  EXPECT_EQ(parsed(request).bth.opcode, 0x1d);
+  EXPECT_EQ(parsed(request).reth.bytes, 8U);
+  EXPECT_EQ(parsed(request).payload.size(), 8U);
+  give(b, request);
+  EXPECT_TRUE(same(8));
+  const auto first = take(b);
+  b.device.store_word(remote, 7);
+  give(b, request);
+  EXPECT_EQ(b.device.load_word(remote), 7U);
+  const auto second = take(b);
+  ASSERT_EQ(first.size(), 1U);
+  ASSERT_EQ(second.size(), 1U);
+  EXPECT_EQ(parsed(first[0]).bth.opcode, wire::op_read_response_only);
+  EXPECT_TRUE(parsed(first[0]).payload.empty());
+  EXPECT_EQ(first[0].bytes, second[0].bytes);
+  give(a, second[0]);
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_SUCCESS});
+}
+
+TEST_F(Engines, RefuseAnAtomicWriteOfAnotherLengthOrAlignment) {
+  join();
+  post(IBV_WR_ATOMIC_WRITE, 8, local, [](SendWqe& wqe) { wqe.remote_address += 4; });
+  exchange();
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_REM_INV_REQ_ERR});
+  a.attach();
+  a.device.of(number) = {};
+  b.attach();
+  b.device.of(number) = {};
+  join();
+  post(IBV_WR_ATOMIC_WRITE, 16);
+  EXPECT_TRUE(take(a).empty());
+  EXPECT_EQ(statuses(), std::vector{IBV_WC_LOC_LEN_ERR});
+}
+
 TEST_F(Engines, DropADuplicateOfAnAtomicWhoseResultIsForgotten) {
   connection.receiving.max_dest_rd_atomic = 2;
   join();
@@ -196,6 +264,59 @@ TEST_F(Engines, RefuseMoreReadsThanAgreed) {
   EXPECT_EQ(b.device.of(number).events, std::vector{IBV_EVENT_QP_REQ_ERR});
 }
 
+// What was asked for twice, as the first answer was slow, is answered twice; that is no reason to
+// refuse what the requester asks for once it has the first.
+TEST_F(Engines, TakeANewReadWhileDuplicatesAreStillBeingAnswered) {
+  connection.receiving.max_dest_rd_atomic = connection.sending.max_rd_atomic = 2;
+  join();
+  for (int i = 0; i < 3; ++i) post(IBV_WR_RDMA_READ, 8);
+  const auto requests = take(a);
+  ASSERT_EQ(requests.size(), 2U);
+  for (const auto& packet : requests) give(b, packet);
+  const auto answers = take(b);
+  for (const auto& packet : requests) give(b, packet);
+  for (const auto& packet : answers) give(a, packet);
+  for (const auto& packet : take(a)) give(b, packet);
+  exchange();
+  EXPECT_EQ(statuses(), std::vector(3, IBV_WC_SUCCESS));
+  EXPECT_EQ(count(b, Counter::error_naks_sent), 0U);
+}
+
+TEST_F(Engines, AnswerDuplicatesNoMoreOftenThanThereIsRoomFor) {
+  connection.receiving.max_dest_rd_atomic = connection.sending.max_rd_atomic = 1;
+  join();
+  std::vector<test::Pipe::Packet> requests;
+  for (int i = 0; i < 40; ++i) {
+    post(IBV_WR_RDMA_READ, 8);
+    requests.push_back(take(a)[0]);
+    give(b, requests.back());
+    for (const auto& packet : take(b)) give(a, packet);
+  }
+  for (const auto& packet : requests) give(b, packet);
+  post(IBV_WR_RDMA_READ, 8);
+  for (const auto& packet : take(a)) give(b, packet);
+  EXPECT_GT(count(b, Counter::dropped_replay), 0U);
+  const auto answers = take(b);
+  EXPECT_LT(answers.size(), requests.size());
+  EXPECT_EQ(parsed(answers.back()).bth.psn, 40U);
+  for (const auto& packet : answers) give(a, packet);
+  EXPECT_EQ(statuses(), std::vector(41, IBV_WC_SUCCESS));
+}
+
+// Or what is sent again at once would be sent once more when the time of the first try is over.
+TEST_F(Engines, GiveWhatIsSentAgainAfterANakItsWholeTime) {
+  join();
+  for (int i = 0; i < 2; ++i) post(IBV_WR_RDMA_WRITE, 8);
+  const auto sent = take(a);
+  give(b, sent[1]);
+  const uint64_t timeout = 4096ULL << 8, late = timeout - 1;
+  for (const auto& packet : take(b)) give(a, packet, late);
+  EXPECT_EQ(take(a, late).size(), 2U);
+  EXPECT_TRUE(take(a, timeout).empty());
+  EXPECT_EQ(take(a, late + timeout).size(), 2U);
+  EXPECT_EQ(count(a, Counter::timeouts), 1U);
+}
+
 TEST_F(Engines, LetAFencedRequestWaitForReads) {
   join();
   post(IBV_WR_RDMA_READ, 8);
@@ -243,89 +364,6 @@ TEST_F(Engines, PauseAfterWhatWasBegunAndSaySo) {
   a.engine->pause(number, false, false);
   exchange();
   EXPECT_EQ(statuses().size(), 2U);
-}
-
-TEST_F(Engines, UnreliableConnectionsDropAMessageWithAGapAndTakeTheNext) {
-  connection.type = IBV_QPT_UC;
-  join();
-  for (int i = 0; i < 3; ++i) {
-    post(IBV_WR_SEND_WITH_IMM, 3 * mtu, local + uint64_t(i) * 8,
-         [&](SendWqe& wqe) { wqe.immediate = uint32_t(i); });
-    post_receive();
-  }
-  const auto sent = take(a);
-  ASSERT_EQ(sent.size(), 9U);
-  EXPECT_EQ(statuses(), std::vector(3, IBV_WC_SUCCESS));
-  for (size_t i = 0; i < sent.size(); ++i) {
-    if (i != 4) give(b, sent[i]);
-  }
-  EXPECT_TRUE(take(b).empty());
-  const auto& received = b.device.of(number).received;
-  ASSERT_EQ(received.size(), 2U);
-  EXPECT_EQ(received[0].immediate, 0U);
-  EXPECT_EQ(received[1].immediate, 2U);
-  EXPECT_EQ(b.device.of(number).receives.size(), 1U);
-}
-
-TEST_F(Engines, UnreliableConnectionsStopSendingAtALocalError) {
-  connection.type = IBV_QPT_UC;
-  join();
-  post(IBV_WR_SEND, 8, 0);
-  post(IBV_WR_SEND, 8);
-  EXPECT_TRUE(take(a).empty());
-  EXPECT_EQ(statuses(), (std::vector{IBV_WC_LOC_PROT_ERR, IBV_WC_WR_FLUSH_ERR}));
-  EXPECT_EQ(a.engine->find(number)->state, QueuePair::send_error);
-  EXPECT_FALSE(a.device.of(number).in_error);
-}
-
-TEST_F(Engines, DatagramsNeedTheRightQueueKeyAndAReceiveThatIsLargeEnough) {
-  connection.type = IBV_QPT_UD;
-  connection.receiving.qkey = 0x1111;
-  join();
-  const auto send = [&](uint32_t qkey) {
-    post(IBV_WR_SEND, 100, local, [&](SendWqe& wqe) {
-      wqe.route = a.engine->find(number)->responder.attributes.route;
-      wqe.remote_qp = number;
-      wqe.remote_qkey = qkey;
-    });
-    exchange();
-  };
-  send(0x1111);
-  EXPECT_EQ(count(b, Counter::dropped_no_receive), 1U);
-  post_receive(139);
-  send(0x1112);
-  EXPECT_EQ(count(b, Counter::dropped_qkey), 1U);
-  send(0x1111);
-  EXPECT_EQ(count(b, Counter::dropped_refused), 1U);
-  EXPECT_TRUE(b.device.of(number).received.empty());
-  EXPECT_EQ(statuses(), std::vector(3, IBV_WC_SUCCESS));
-}
-
-TEST_F(Engines, RefuseALongDatagramBeforeItIsSent) {
-  connection.type = IBV_QPT_UD;
-  join();
-  post(IBV_WR_SEND, mtu + 1);
-  EXPECT_TRUE(take(a).empty());
-  EXPECT_EQ(statuses(), std::vector{IBV_WC_LOC_LEN_ERR});
-}
-
-TEST_F(Engines, XrcNamesTheSharedReceiveQueueInEachRequest) {
-  connection.type = IBV_QPT_XRC_RECV;
-  join();
-  post_receive();
-  post(IBV_WR_SEND, 2 * mtu, local, [](SendWqe& wqe) { wqe.srq = 0x123; });
-  const auto sent = take(a);
-  ASSERT_EQ(sent.size(), 2U);
-  for (const auto& packet : sent) {
-    EXPECT_EQ(parsed(packet).opcode().service, wire::Service::xrc);
-    EXPECT_EQ(parsed(packet).xrceth.srq, 0x123U);
-    give(b, packet);
-  }
-  exchange();
-  EXPECT_EQ(statuses(), std::vector{IBV_WC_SUCCESS});
-  post(IBV_WR_SEND, 8, local, [](SendWqe& wqe) { wqe.srq = 0xffffff; });
-  exchange();
-  EXPECT_EQ(statuses(), (std::vector{IBV_WC_SUCCESS, IBV_WC_REM_INV_REQ_ERR}));
 }
 
 TEST_F(Engines, AreGoneWhenDestroyed) {

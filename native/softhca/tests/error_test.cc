@@ -233,8 +233,7 @@ TEST(Errors, sends_are_refused_before_ready_to_send_and_receives_before_init) {
   attr.qp_state = IBV_QPS_RTR;
   attr.path_mtu = IBV_MTU_1024;
   attr.dest_qp_num = endpoint.qp->qp_num;
-  attr.ah_attr.dlid = 1;
-  attr.ah_attr.port_num = 1;
+  address_this_host(endpoint.context, &attr.ah_attr);
   ASSERT_EQ(ibv_modify_qp(endpoint.qp, &attr,
                           IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
                               IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER),

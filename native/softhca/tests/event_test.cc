@@ -70,14 +70,14 @@ TEST(Events, arming_raises_the_event_for_a_completion_that_came_after_the_last_p
   ASSERT_EQ(ibv_req_notify_cq(pair.b.cq, 1), 0);
   EXPECT_FALSE(readable(pair.b.channel->fd, 0)) << "it is not solicited";
   ASSERT_EQ(ibv_req_notify_cq(pair.b.cq, 0), 0);
-  ASSERT_TRUE(readable(pair.b.channel->fd, 0));
+  ASSERT_TRUE(readable(pair.b.channel->fd, 1000));
   take(pair.b);
   ibv_send_wr wr = pair.a.make(1, IBV_WR_SEND, 0, 8);
   wr.send_flags |= IBV_SEND_SOLICITED;
   pair.a.post(wr);
   EXPECT_FALSE(readable(pair.b.channel->fd, 0)) << "not armed";
   ASSERT_EQ(ibv_req_notify_cq(pair.b.cq, 1), 0);
-  ASSERT_TRUE(readable(pair.b.channel->fd, 0));
+  ASSERT_TRUE(readable(pair.b.channel->fd, 1000));
   take(pair.b);
   pair.b.wait();
   pair.b.wait();

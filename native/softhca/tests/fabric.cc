@@ -16,6 +16,21 @@ ibv_context* open_softhca() {
   return context;
 }
 
+void address_this_host(ibv_context* context, ibv_ah_attr* address) {
+  address->port_num = 1;
+  ibv_port_attr port{};
+  EXPECT_EQ(ibv_query_port(context, 1, &port), 0);
+  address->dlid = port.lid;
+  if (port.link_layer != IBV_LINK_LAYER_ETHERNET) return;
+  ibv_gid_entry entry{};
+  for (uint8_t i = 0; i < port.gid_tbl_len && entry.ndev_ifindex == 0; ++i)
+    if (ibv_query_gid_ex(context, 1, i, &entry, 0) == 0) address->grh.sgid_index = i;
+  EXPECT_NE(entry.ndev_ifindex, 0U) << "no network interface is up, not even lo";
+  address->is_global = 1;
+  address->grh.dgid = entry.gid;
+  address->grh.hop_limit = 64;
+}
+
 Endpoint::Endpoint(EndpointOptions chosen) : options(chosen), memory(1 << 16) {
   context = open_softhca();
   pd = ibv_alloc_pd(context);
@@ -70,17 +85,20 @@ int Endpoint::connect(const Name& peer) {
   attr.dest_qp_num = peer.qp_num;
   attr.max_dest_rd_atomic = 4;
   attr.min_rnr_timer = options.min_rnr_timer;
-  attr.ah_attr.dlid = 1;
-  attr.ah_attr.port_num = 1;
+  address_this_host(context, &attr.ah_attr);
   int mask = IBV_QP_STATE;
   if (!datagram) mask |= IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN;
   if (rc) mask |= IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
   error = ibv_modify_qp(qp, &attr, mask);
   if (error) return error;
   if (datagram && !ah) ah = ibv_create_ah(pd, &attr.ah_attr);
+  const bool by_address = attr.ah_attr.is_global;
   attr = {};
   attr.qp_state = IBV_QPS_RTS;
   attr.timeout = options.timeout;
+  // Packets have a network and a thread to pass, on a machine that may be busy.
+  constexpr uint8_t slower = 6;
+  if (by_address) attr.timeout = uint8_t(attr.timeout + slower);
   attr.retry_cnt = options.retry_cnt;
   attr.rnr_retry = options.rnr_retry;
   attr.max_rd_atomic = 4;

@@ -13,6 +13,8 @@ constexpr int all_access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
 constexpr uint32_t test_qkey = 0x1234;
 
 ibv_context* open_softhca();
+// The way to a queue pair of this host: by the LID, or on a port of RoCE by an address.
+void address_this_host(ibv_context* context, ibv_ah_attr* address);
 
 // What one side has to know of the other; plain data, so that it goes through a pipe.
 struct Name {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <linux/ipv6.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -159,7 +160,7 @@ TEST(PcapLink, WritesWhatWiresharkTakesForRoce) {
   }
 }
 
-// A network of its own, with addresses 127.0.0.x, fd00::1 and fd00::2.
+// A network of its own, with addresses 127.0.0.x and fd00::1 to 3.
 class UdpLink : public testing::Test {
  protected:
   void SetUp() override {
@@ -169,9 +170,9 @@ class UdpLink : public testing::Test {
     ifreq request{};
     strcpy(request.ifr_name, "lo");
     ASSERT_EQ(ioctl(control, SIOCGIFFLAGS, &request), 0);
-    request.ifr_flags |= IFF_UP;
+    request.ifr_flags |= IFF_UP | IFF_MULTICAST;
     ASSERT_EQ(ioctl(control, SIOCSIFFLAGS, &request), 0);
-    for (const uint8_t host : {1, 2}) {
+    for (const uint8_t host : {1, 2, 3}) {
       in6_ifreq address{};
       address.ifr6_addr.s6_addr[0] = 0xfd;
       address.ifr6_addr.s6_addr[15] = host;
@@ -210,6 +211,62 @@ class UdpLink : public testing::Test {
   }
   static uint64_t now_ns() {
     return uint64_t(std::chrono::steady_clock::now().time_since_epoch().count());
+  }
+
+  static void reach_group(bool ipv6) {
+    const auto address = [&](uint8_t host) {
+      wire::Gid all = gid(host, ipv6);
+      if (ipv6) all[1] = 1;
+      return all;
+    };
+    const auto open_at = [&](uint8_t host) {
+      UdpOptions options;
+      options.address = address(host);
+      std::string problem;
+      auto link = Udp::open(options, &problem);
+      EXPECT_TRUE(link) << problem;
+      return link;
+    };
+    const auto sender = open_at(1), member = open_at(2), other = open_at(3);
+    ASSERT_TRUE(sender && member && other);
+    const wire::Gid group =
+        ipv6 ? wire::Gid{0xff, 0x02, 0, 0, 0, 7} : wire::ipv4_gid({239, 1, 2, 3});
+    std::string problem;
+    for (Udp* link : {sender.get(), member.get()}) {
+      ASSERT_TRUE(link->join(group, &problem)) << problem;
+      ASSERT_TRUE(link->join(group, &problem));
+    }
+    Route route;
+    route.source = address(1);
+    route.destination = group;
+    route.source_port = Udp::source_port;
+    route.hop_limit = 3;
+    const auto sent = make_packet(route, wire::multicast_qp, 100);
+    send(*sender, route, sent);
+    sender->flush(0);
+    ASSERT_EQ(sender->counts().refused, 0U) << strerror(sender->counts().last_error);
+    const auto came = [](Udp& link) {
+      pollfd waiting{link.group_descriptor(), POLLIN, 0};
+      return poll(&waiting, 1, 20'000) == 1;
+    };
+    for (Udp* link : {sender.get(), member.get()}) {
+      ASSERT_TRUE(came(*link));
+      Datagram arrived[2];
+      ASSERT_EQ(link->receive(arrived, 0), 1U);
+      EXPECT_EQ(arrived[0].route.source, route.source);
+      EXPECT_EQ(arrived[0].route.destination, group);
+      EXPECT_EQ(arrived[0].route.hop_limit, 3);
+      EXPECT_TRUE(wire::verify_icrc(arrived[0].route, arrived[0].bytes, arrived[0].identification));
+    }
+    member->leave(group);
+    send(*sender, route, sent);
+    sender->flush(0);
+    ASSERT_TRUE(came(*sender));
+    Datagram arrived[1];
+    EXPECT_EQ(member->receive(arrived, 0), 0U);
+    EXPECT_EQ(other->receive(arrived, 0), 0U);
+    EXPECT_FALSE(member->join(address(1), &problem));
+    EXPECT_NE(problem.find("no multicast address"), std::string::npos) << problem;
   }
 
   // Writes, sends and reads between two engines, over links that lead to each other.
@@ -314,6 +371,11 @@ TEST_F(UdpLink, TakesBatchesApartAgain) {
     }
   }
   EXPECT_EQ(got, payloads.size());
+  // Twenty with the smaller one, a large one, and one without payload.
+  EXPECT_EQ(a->counts().packets_out, payloads.size());
+  EXPECT_EQ(a->counts().calls_out, 2U);
+  EXPECT_EQ(b->counts().packets_in, payloads.size());
+  EXPECT_EQ(b->counts().pieces_in, 2U);
 }
 
 TEST_F(UdpLink, SteersByQueuePairBetweenSocketsOfOneAddress) {
@@ -338,6 +400,18 @@ TEST_F(UdpLink, SteersByQueuePairBetweenSocketsOfOneAddress) {
     ASSERT_EQ(count, 1U) << std::hex << qp;
     EXPECT_EQ(wire::Bth::parse(arrived[0].bytes.data()).dest_qp, qp);
   }
+}
+
+TEST_F(UdpLink, BringsPacketsToAnIpv4GroupToAllThatJoinedIt) { reach_group(false); }
+
+TEST_F(UdpLink, BringsPacketsToAnIpv6GroupToAllThatJoinedIt) {
+  // The loopback interface has no IPv6 groups.
+  if (system("ip link add veth0 type veth peer name veth1 && ip link set veth0 up &&"
+             " ip link set veth1 up && ip address add fd01::1/64 dev veth0 nodad &&"
+             " ip address add fd01::2/64 dev veth0 nodad &&"
+             " ip address add fd01::3/64 dev veth0 nodad") != 0)
+    GTEST_SKIP() << "no pair of interfaces can be made here (Debian: iproute2)";
+  reach_group(true);
 }
 
 TEST_F(UdpLink, SaysWhoMayHaveThePortAndWhichAddressesThereAre) {

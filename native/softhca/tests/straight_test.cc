@@ -130,6 +130,26 @@ TEST(Straight, a_receive_that_is_too_short_fails_both) {
   EXPECT_EQ(pair.b.wait().status, IBV_WC_LOC_LEN_ERR);
 }
 
+TEST(Straight, what_may_not_be_posted_is_refused) {
+  WarmPair pair;
+  ibv_qp_attr attr;
+  ibv_qp_init_attr init;
+  ASSERT_EQ(ibv_query_qp(pair.a.qp, &attr, IBV_QP_CAP, &init), 0);
+  ASSERT_LT(init.cap.max_inline_data, straight_bytes) << "or nothing is too long here";
+  ibv_send_wr wr = rdma(pair, IBV_WR_RDMA_WRITE, 0, init.cap.max_inline_data + 1, 0);
+  wr.send_flags |= IBV_SEND_INLINE;
+  EXPECT_EQ(pair.a.post(wr), EINVAL) << "more than max_inline_data";
+  wr = rdma(pair, IBV_WR_RDMA_READ, 0, 8, 0);
+  wr.send_flags |= IBV_SEND_INLINE;
+  EXPECT_EQ(pair.a.post(wr), EINVAL) << "a read has no data to take along";
+  wr = rdma(pair, IBV_WR_DRIVER1, 0, 8, 0);
+  EXPECT_EQ(pair.a.post(wr), EINVAL) << "of no transport";
+  uint32_t posted = 0;
+  wr = rdma(pair, IBV_WR_RDMA_WRITE, 0, 8, 0);
+  while (posted <= init.cap.max_send_wr && pair.a.post(wr) == 0) ++posted;
+  EXPECT_EQ(posted, init.cap.max_send_wr) << "places are taken until completions are polled";
+}
+
 TEST(Straight, a_send_waits_for_its_receive) {
   WarmPair pair;
   ASSERT_EQ(pair.a.post(pair.a.make(1, IBV_WR_SEND, 0, 8)), 0);

@@ -2,6 +2,7 @@
 // and fuzzers drive the engine with.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>

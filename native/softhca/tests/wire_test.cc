@@ -110,6 +110,21 @@ TEST(Crc32, GivesTheSameByEveryMethod) {
   }
 }
 
+TEST(Crc32, GivesTheSameOfAHeadAndARestByEveryMethod) {
+  std::mt19937 random(4);
+  const auto head = random_bytes(random, 80), rest = random_bytes(random, 4200);
+  for (const size_t head_bytes : {16, 48, 64, 80}) {
+    for (size_t count = 0; count < rest.size(); count += count < 600 ? 1 : 97) {
+      const std::vector<uint8_t> own(rest.begin(), rest.begin() + ptrdiff_t(count));
+      const uint32_t expected = crc32_update_by_table(
+          crc32_update_by_table(0, head.data(), head_bytes), own.data(), count);
+      for (const auto& method : crc32_methods())
+        ASSERT_EQ(method.of_two(head.data(), head_bytes, own.data(), count), expected)
+            << method.name << ", " << head_bytes << " and " << count << " bytes";
+    }
+  }
+}
+
 TEST(Crc32, MovesADifferenceForwardAndBack) {
   std::mt19937 random(2);
   for (const size_t count : {0, 1, 7, 64, 4200, 4351, 4352, 10000}) {

@@ -1,5 +1,7 @@
 #include "softhca/transport/completer.h"
 
+#include <algorithm>
+
 #include "softhca/transport/requester.h"
 #include "softhca/transport/rnr_timer.h"
 
@@ -33,6 +35,7 @@ class Completer {
   // Something was answered: timer and counts of retries start anew (9.7.6.1.3).
   void progress() {
     requester_.recovering = false;
+    requester_.window = std::min(2 * requester_.window, requester_.attributes.window_packets);
     requester_.retries_left = requester_.attributes.retry_cnt;
     requester_.rnr_retries_left = requester_.attributes.rnr_retry;
     const bool waits = requester_.unanswered != requester_.limit;
@@ -45,6 +48,7 @@ class Completer {
   void recover() {
     if (requester_.recovering) return;
     requester_.recovering = true;
+    requester_.retry_deadline = never;  // until it is sent again
     go_back(requester_);
   }
 
@@ -124,6 +128,11 @@ class Completer {
   void read_response(const wire::Packet& packet) {
     if (!answer_before(packet.bth.psn) || requester_.idle()) return;
     SentWqe& oldest = requester_.of(requester_.oldest);
+    if (oldest.kind == Kind::atomic_write) {  // annex A19
+      if (!packet.opcode().is_last() || !packet.payload.empty())
+        return fail_sends(qp_, device_, IBV_WC_BAD_RESP_ERR);
+      return answered_one(true);
+    }
     if (oldest.kind != Kind::read_request) return drop();
     const uint32_t mtu = qp_.mtu();
     const bool last = oldest.received + 1 == oldest.packets;

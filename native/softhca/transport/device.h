@@ -59,6 +59,8 @@ class Device {
   // In the order of the queue, each once; whether the program learns of it is the device's to know.
   virtual void complete_send(uint32_t qp, uint32_t index, ibv_wc_status status, uint64_t bytes) = 0;
 
+  // XRC: the receive queue that the request at hand names.
+  virtual void choose_queue(uint32_t /*qp*/, uint32_t /*xrc_srq*/) {}
   // Takes the next receive of the queue pair, or of a shared queue (XRC: of that named); it is the
   // queue pair's current one until completed.
   virtual TakenReceive take_receive(uint32_t qp, uint32_t xrc_srq) = 0;
@@ -68,7 +70,7 @@ class Device {
   // Whether the peer may do that: an ibv_access_flags, on memory that a remote key names.
   virtual bool permits(uint32_t qp, uint32_t rkey, uint64_t address, uint64_t bytes,
                        uint32_t access) = 0;
-  // Ask again themselves, as a key may be gone since.
+  // Ask again themselves, as a key may be gone since. Eight aligned bytes are written at once.
   virtual bool read(uint32_t qp, uint32_t rkey, uint64_t address, std::span<uint8_t> to) = 0;
   virtual bool write(uint32_t qp, uint32_t rkey, uint64_t address,
                      std::span<const uint8_t> from) = 0;

@@ -47,7 +47,8 @@ const QueuePair* Engine::find(uint32_t number) const {
 QueuePair* Engine::find_mutable(uint32_t number) { return const_cast<QueuePair*>(find(number)); }
 
 bool Engine::create(uint32_t number, const QueuePairOptions& options) {
-  if (find(number) || options.send_depth > max_send_depth) return false;
+  if (find(number) || number >= wire::multicast_qp || options.send_depth > max_send_depth)
+    return false;
   auto qp = std::make_unique<QueuePair>();
   qp->number = number;
   qp->type = options.type;
@@ -68,7 +69,21 @@ void Engine::destroy(uint32_t number) {
     if (last_listed_ == qp) last_listed_ = before;
     break;
   }
+  std::erase_if(members_, [=](const Member& member) { return member.number == number; });
   queue_pairs_.erase(number);
+}
+
+bool Engine::join(uint32_t number, const wire::Gid& group) {
+  const QueuePair* qp = find(number);
+  if (!qp || qp->connected() || !wire::is_multicast(group)) return false;
+  const Member member{group, number};
+  if (std::find(members_.begin(), members_.end(), member) == members_.end())
+    members_.push_back(member);
+  return true;
+}
+
+void Engine::leave(uint32_t number, const wire::Gid& group) {
+  std::erase(members_, Member{group, number});
 }
 
 bool Engine::to_rtr(uint32_t number, const ReceiveAttributes& attributes) {
@@ -91,6 +106,7 @@ bool Engine::to_rts(uint32_t number, const SendAttributes& attributes) {
     return false;
   Requester& requester = qp->requester;
   requester.attributes = attributes;
+  requester.window = attributes.window_packets;
   requester.next_psn = requester.unanswered = requester.limit = attributes.sq_psn & wire::psn_mask;
   requester.retries_left = attributes.retry_cnt;
   requester.rnr_retries_left = attributes.rnr_retry;
@@ -114,6 +130,25 @@ void Engine::to_error(uint32_t number) {
   if (!qp) return;
   qp->responder.responses.clear();
   enter_error(*qp, device_);
+}
+
+void Engine::resume(uint32_t number) {
+  QueuePair* qp = find_mutable(number);
+  if (qp && qp->state == QueuePair::send_error) qp->state = QueuePair::ready_to_send;
+}
+
+void Engine::change(uint32_t number, const ReceiveAttributes& receiving,
+                    const SendAttributes& sending) {
+  QueuePair* qp = find_mutable(number);
+  if (!qp) return;
+  ReceiveAttributes& mine = qp->responder.attributes;
+  mine.qkey = receiving.qkey;
+  mine.access = receiving.access;
+  mine.min_rnr_timer = receiving.min_rnr_timer;
+  SendAttributes& sends = qp->requester.attributes;
+  sends.timeout = sending.timeout;
+  sends.retry_cnt = sending.retry_cnt;
+  sends.rnr_retry = sending.rnr_retry;
 }
 
 void Engine::wake(uint32_t number) {
@@ -155,13 +190,28 @@ bool Engine::accepts(const QueuePair& qp, const wire::Packet& packet, const Data
   // Annex A14: an XRC initiator has no responder.
   if (qp.type == IBV_QPT_XRC_SEND && !opcode.is_response()) return refuse(Counter::dropped_opcode);
   if (!pkeys_match(packet.bth.pkey, attributes.pkey)) return refuse(Counter::dropped_pkey);
-  // Annex A17; 9.6.1: to this address, and of the connected from that of the peer.
-  if (datagram.route.destination != attributes.route.source ||
-      (qp.connected() && datagram.route.source != attributes.route.destination))
+  // Annex A17; 9.6.1: of the connected from the peer's address to this one's. Datagrams may come to
+  // any address of the port; those to a group name no queue pair.
+  if (qp.connected() ? datagram.route.destination != attributes.route.source ||
+                           datagram.route.source != attributes.route.destination
+                     : wire::is_multicast(datagram.route.destination) &&
+                           packet.bth.dest_qp != wire::multicast_qp)
     return refuse(Counter::dropped_address);
   if (!qp.connected() && packet.deth.qkey != attributes.qkey)
     return refuse(Counter::dropped_qkey);  // 9.6.1
   return true;
+}
+
+// 9.6.1: to each member a copy.
+void Engine::receive_multicast(const wire::Packet& packet, const Datagram& datagram) {
+  bool meant = false;
+  for (const auto& [group, number] : members_) {
+    if (group != datagram.route.destination) continue;
+    meant = true;
+    QueuePair& qp = *find_mutable(number);
+    if (accepts(qp, packet, datagram)) receive_datagram(qp, device_, counters_, packet, datagram);
+  }
+  if (!meant) counters_.add(Counter::dropped_queue_pair);
 }
 
 void Engine::receive(const Datagram& datagram, uint64_t now_ns) {
@@ -181,6 +231,7 @@ void Engine::receive(const Datagram& datagram, uint64_t now_ns) {
   if (!wire::verify_icrc(datagram.route, datagram.bytes, datagram.identification))
     return counters_.add(Counter::dropped_icrc);
   const wire::Opcode& opcode = packet.opcode();
+  if (packet.bth.dest_qp == wire::multicast_qp) return receive_multicast(packet, datagram);
   QueuePair* qp = find_mutable(packet.bth.dest_qp);
   if (!qp) return counters_.add(Counter::dropped_queue_pair);
   if (opcode.kind == wire::Kind::congestion)
@@ -193,6 +244,8 @@ void Engine::receive(const Datagram& datagram, uint64_t now_ns) {
       qp->responder.established = true;
       if (qp->state == QueuePair::ready_to_receive) device_.raise(qp->number, IBV_EVENT_COMM_EST);
     }
+    // Annex A14: the memory that it names is of the domain of the receive queue that it names.
+    if (qp->service == wire::Service::xrc) device_.choose_queue(qp->number, packet.xrceth.srq);
     if (qp->connected()) {
       receive_request(*qp, device_, counters_, packet);
     } else {

@@ -5,12 +5,14 @@
 // to be called at the latest. Work requests, memory and completions are the Device's. All calls are
 // made by one thread at a time. Nothing is allocated but in create().
 //
-// Specification: InfiniBand Architecture Vol. 1 chapter 9, annex A14 (XRC), annex A17 (RoCEv2).
+// Specification: InfiniBand Architecture Vol. 1 chapter 9, annex A14 (XRC), annex A17 (RoCEv2),
+// annex A19 (ATOMIC WRITE).
 // Numbers in comments are its sections.
 #pragma once
 
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "softhca/transport/counters.h"
 #include "softhca/transport/device.h"
@@ -37,6 +39,15 @@ class Engine {
   void pause(uint32_t number, bool paused, bool notify);
   // Flushes what is posted.
   void to_error(uint32_t number);
+  // From the state after a send failed, back to RTS (10.3.1.7).
+  void resume(uint32_t number);
+  // Attributes that may change between: access, keys, timers, counts of retries.
+  void change(uint32_t number, const ReceiveAttributes& receiving, const SendAttributes& sending);
+
+  // Datagrams to the group are for this queue pair, too (10.5). False: there is no such one, it
+  // isn't of datagrams, or that is no group.
+  bool join(uint32_t number, const wire::Gid& group);
+  void leave(uint32_t number, const wire::Gid& group);
 
   // The program has posted sends.
   void wake(uint32_t number);
@@ -57,11 +68,19 @@ class Engine {
   void note_deadline(const QueuePair& qp);
   void expire_deadlines(uint64_t now);
   bool accepts(const QueuePair& qp, const wire::Packet& packet, const Datagram& datagram);
+  void receive_multicast(const wire::Packet& packet, const Datagram& datagram);
 
   Device& device_;
   Outbox& outbox_;
   Counters counters_;
+  struct Member {
+    wire::Gid group;
+    uint32_t number;
+    bool operator==(const Member&) const = default;
+  };
+
   std::unordered_map<uint32_t, std::unique_ptr<QueuePair>> queue_pairs_;
+  std::vector<Member> members_;
   QueuePair* first_listed_ = nullptr;
   QueuePair* last_listed_ = nullptr;
   uint64_t earliest_deadline_ = never;

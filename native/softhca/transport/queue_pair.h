@@ -67,6 +67,9 @@ struct Requester {
   uint32_t limit = 0;         // one after the last that was ever sent
   uint32_t reads = 0;         // READs and atomics in flight
   uint32_t since_ack_request = 0;
+  // Packets that may be in flight now: fewer after a timeout, which says that the peer or the
+  // network can't keep up, or that nobody is there; then what was lost is asked for by one packet.
+  uint32_t window = 0;
   uint8_t retries_left = 0, rnr_retries_left = 0;
   bool paused = false;      // SQD
   bool draining = false;    // SQD, and the program is to hear when nothing is in flight
@@ -82,15 +85,16 @@ struct Requester {
 
 // What the responder has to send; in the order of sequence numbers.
 struct Response {
-  enum Type : uint8_t { ack, read, atomic } type;
-  uint8_t syndrome;
-  bool begun;  // READ
-  uint32_t psn;
-  uint32_t msn;
-  uint32_t rkey;
-  uint32_t bytes_left;
-  uint64_t address;
-  uint64_t original;  // atomic
+  enum Type : uint8_t { ack, read, atomic } type = ack;
+  uint8_t syndrome = 0;
+  bool duplicate = false;  // to a request that was answered before
+  bool begun = false;      // READ
+  uint32_t psn = 0;
+  uint32_t msn = 0;
+  uint32_t rkey = 0;
+  uint32_t bytes_left = 0;
+  uint64_t address = 0;
+  uint64_t original = 0;  // atomic
 };
 
 // The result of an atomic operation, for duplicates of its request (9.7.5.1).

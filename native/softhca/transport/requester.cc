@@ -30,13 +30,18 @@ Kind kind_of(ibv_wr_opcode opcode) {
       return Kind::compare_swap;
     case IBV_WR_ATOMIC_FETCH_AND_ADD:
       return Kind::fetch_add;
+    case IBV_WR_ATOMIC_WRITE:
+      return Kind::atomic_write;
     default:
       return Kind::none;
   }
 }
 
+// Those that take one of the responder's resources and have an answer of their own (9.7.7; annex
+// A19).
 bool is_read_or_atomic(Kind kind) {
-  return kind == Kind::read_request || kind == Kind::compare_swap || kind == Kind::fetch_add;
+  return kind == Kind::read_request || kind == Kind::compare_swap || kind == Kind::fetch_add ||
+         kind == Kind::atomic_write;
 }
 
 bool is_local(ibv_wr_opcode opcode) {
@@ -69,6 +74,8 @@ uint8_t operation_of(const SendWqe& wqe, Kind kind, bool first, bool last) {
       return wire::op_read_request;
     case Kind::compare_swap:
       return wire::op_compare_swap;
+    case Kind::atomic_write:
+      return wire::op_atomic_write;
     default:
       return wire::op_fetch_add;
   }
@@ -112,6 +119,7 @@ bool begin_next(QueuePair& qp, Device& device) {
         (answered && requester.attributes.max_rd_atomic == 0)) {
       problem = IBV_WC_LOC_QP_OP_ERR;
     } else if (bytes > max_message || (atomic && wqe->bytes < sizeof(uint64_t)) ||
+               (kind == Kind::atomic_write && bytes != sizeof(uint64_t)) ||
                (qp.service == wire::Service::ud && bytes > qp.mtu())) {  // 9.8.3: one packet
       problem = IBV_WC_LOC_LEN_ERR;
     }
@@ -230,6 +238,7 @@ bool expire(QueuePair& qp, Device& device, Counters& counters, uint64_t now) {
   }
   --requester.retries_left;
   requester.recovering = false;
+  requester.window = 1;
   go_back(requester);
   return true;
 }
@@ -250,21 +259,22 @@ Step send_request(QueuePair& qp, Device& device, Outbox& outbox, Counters& count
   const uint32_t psn = psn_add(sent.first_psn, packet_number);
   const bool answered = is_read_or_atomic(sent.kind);
   const bool last = answered || packet_number + 1 == sent.packets;
-  if (qp.reliable() && !answered &&
-      psn_after(psn, requester.unanswered) >= requester.attributes.window_packets)
-    return Step::idle;
+  // Those that are answered each have a limit of their own, which says little of the network.
+  const bool limited = !answered || requester.window < requester.attributes.window_packets;
+  const uint32_t ahead = psn_after(psn, requester.unanswered);
+  if (qp.reliable() && limited && ahead >= requester.window) return Step::idle;
 
   // A READ that was answered in part is asked for the rest (rxe does the same).
   const uint64_t offset = uint64_t(packet_number) * qp.mtu();
-  const uint64_t payload = answered ? 0 : std::min<uint64_t>(qp.mtu(), sent.bytes - offset);
+  const bool has_data = !answered || sent.kind == Kind::atomic_write;
+  const uint64_t payload = has_data ? std::min<uint64_t>(qp.mtu(), sent.bytes - offset) : 0;
   wire::Packet packet =
       make_packet(qp, operation_of(wqe, sent.kind, answered || packet_number == 0, last), psn);
   fill_extensions(packet, qp, wqe, offset);
   packet.bth.solicited = wqe.solicited && last;  // 9.2
   const bool datagram = qp.service == wire::Service::ud;
   if (datagram) packet.bth.dest_qp = wqe.remote_qp;
-  const bool window_ends =
-      psn_after(psn, requester.unanswered) + 1 >= requester.attributes.window_packets;
+  const bool window_ends = ahead + 1 >= requester.window;
   packet.bth.ack_request =
       qp.reliable() &&
       (last || window_ends || requester.since_ack_request + 1 >= packets_between_ack_requests);

@@ -12,6 +12,14 @@ namespace {
 using wire::Kind;
 
 constexpr uint32_t max_message = 1U << 31;  // 9.4
+constexpr wire::Reth nothing_read{};
+
+// 9.7.4.1: all but the last packet are full, and the last of several isn't empty.
+bool right_length(const QueuePair& qp, const wire::Packet& packet) {
+  const size_t payload = packet.payload.size();
+  if (!packet.opcode().is_last()) return payload == qp.mtu();
+  return payload <= qp.mtu() && (payload > 0 || packet.opcode().is_first());
+}
 
 class ReliableResponder {
  public:
@@ -36,6 +44,8 @@ class ReliableResponder {
         return write();
       case Kind::read_request:
         return read();
+      case Kind::atomic_write:
+        return atomic_write();
       default:
         return atomic();
     }
@@ -51,10 +61,16 @@ class ReliableResponder {
     acknowledge_with(qp_, wire::AckKind::nak, wire::nak_sequence);
   }
 
-  // 9.7.5.1: what was done is not done again, but a READ is, from memory as it is now.
+  // C9-105, 9.7.5.1: what was done is acknowledged again and not done again, but a READ is, from
+  // memory as it is now.
   void duplicate() {
     counters_.add(Counter::duplicate_requests);
     if (opcode_.kind == Kind::read_request) return duplicate_read();
+    if (opcode_.kind == Kind::atomic_write) {
+      if (!answer_read(qp_, packet_.bth.psn, nothing_read, true))
+        counters_.add(Counter::dropped_replay);
+      return;
+    }
     if (opcode_.is_atomic()) return duplicate_atomic();
     acknowledge_until(qp_, psn_add(responder_.expected, wire::psn_mask));
   }
@@ -64,14 +80,14 @@ class ReliableResponder {
     const uint64_t packets = packet_count(reth.bytes, qp_.mtu());
     // Only what was asked for before can be asked for again (9.7.5.1).
     const bool known = packets <= psn_after(responder_.expected, packet_.bth.psn);
-    if (!known || !permitted(IBV_ACCESS_REMOTE_READ, reth.rkey, reth.address, reth.bytes))
-      return counters_.add(Counter::dropped_replay);
-    answer_read(qp_, packet_.bth.psn, reth);
+    if (!known || !permitted(IBV_ACCESS_REMOTE_READ, reth.rkey, reth.address, reth.bytes) ||
+        !answer_read(qp_, packet_.bth.psn, reth, true))
+      counters_.add(Counter::dropped_replay);
   }
 
   void duplicate_atomic() {
     for (const Replay& replay : responder_.replays) {
-      if (replay.valid && replay.psn == packet_.bth.psn) return answer_atomic(qp_, replay);
+      if (replay.valid && replay.psn == packet_.bth.psn && answer_atomic(qp_, replay, true)) return;
     }
     counters_.add(Counter::dropped_replay);
   }
@@ -80,13 +96,6 @@ class ReliableResponder {
   bool in_order() const {
     return opcode_.is_first() ? responder_.message == Kind::none
                               : responder_.message == opcode_.kind;
-  }
-
-  // 9.7.4.1: all but the last packet are full, and the last of several isn't empty.
-  bool right_length() const {
-    const size_t payload = packet_.payload.size();
-    if (!opcode_.is_last()) return payload == qp_.mtu();
-    return payload <= qp_.mtu() && (payload > 0 || opcode_.is_first());
   }
 
   bool permitted(uint32_t access, uint32_t rkey, uint64_t address, uint64_t bytes) const {
@@ -130,7 +139,7 @@ class ReliableResponder {
   }
 
   void send() {
-    if (!right_length()) return refuse_request();
+    if (!right_length(qp_, packet_)) return refuse_request();
     if (opcode_.is_first()) {
       if (!take()) return;
       responder_.offset = 0;
@@ -151,7 +160,7 @@ class ReliableResponder {
   }
 
   void write() {
-    if (!allows(IBV_ACCESS_REMOTE_WRITE) || !right_length()) return refuse_request();
+    if (!allows(IBV_ACCESS_REMOTE_WRITE) || !right_length(qp_, packet_)) return refuse_request();
     uint64_t address = responder_.address, left = responder_.bytes_left;
     uint32_t rkey = responder_.rkey;
     if (opcode_.is_first()) {
@@ -187,10 +196,25 @@ class ReliableResponder {
       return refuse_request();
     if (!permitted(IBV_ACCESS_REMOTE_READ, reth.rkey, reth.address, reth.bytes))
       return refuse_access();
-    responder_.msn = psn_add(responder_.msn, 1);
-    answer_read(qp_, packet_.bth.psn, reth);
+    responder_.msn = psn_add(responder_.msn, 1);  // C9-148: already now
+    answer_read(qp_, packet_.bth.psn, reth, false);
     responder_.expected =
         psn_add(responder_.expected, uint32_t(packet_count(reth.bytes, qp_.mtu())));
+  }
+
+  // Annex A19: eight aligned bytes, answered like an empty READ.
+  void atomic_write() {
+    const wire::Reth& reth = packet_.reth;
+    if (!allows(IBV_ACCESS_REMOTE_WRITE) || reth.bytes != sizeof(uint64_t) ||
+        packet_.payload.size() != reth.bytes || reth.address % sizeof(uint64_t) != 0 ||
+        !has_room_for_answer(qp_))
+      return refuse_request();
+    if (!permitted(IBV_ACCESS_REMOTE_WRITE, reth.rkey, reth.address, reth.bytes) ||
+        !device_.write(qp_.number, reth.rkey, reth.address, packet_.payload))
+      return refuse_access();
+    responder_.msn = psn_add(responder_.msn, 1);
+    answer_read(qp_, packet_.bth.psn, nothing_read, false);
+    responder_.expected = psn_add(responder_.expected, 1);
   }
 
   void atomic() {
@@ -209,7 +233,7 @@ class ReliableResponder {
     Replay& replay = responder_.replays[responder_.next_replay];
     replay = {packet_.bth.psn, responder_.msn, *original, true};
     responder_.next_replay = (responder_.next_replay + 1) % responder_.replays.size();
-    answer_atomic(qp_, replay);
+    answer_atomic(qp_, replay, false);
     responder_.expected = psn_add(responder_.expected, 1);
   }
 
@@ -263,13 +287,9 @@ class UnreliableResponder {
     counters_.add(Counter::dropped_no_receive);
     return false;
   }
-  bool right_length() const {
-    const size_t payload = packet_.payload.size();
-    return opcode_.is_last() ? payload <= qp_.mtu() : payload == qp_.mtu();
-  }
 
   bool send() {
-    if (!right_length()) return refuse();
+    if (!right_length(qp_, packet_)) return refuse();
     if (opcode_.is_first()) {
       if (!take()) return false;
       responder_.offset = 0;
@@ -285,12 +305,13 @@ class UnreliableResponder {
   }
 
   bool write() {
-    if (!right_length() || !(responder_.attributes.access & IBV_ACCESS_REMOTE_WRITE))
+    if (!right_length(qp_, packet_) || !(responder_.attributes.access & IBV_ACCESS_REMOTE_WRITE))
       return refuse();
     if (opcode_.is_first()) {
       const wire::Reth& reth = packet_.reth;
-      if (reth.bytes > 0 && !device_.permits(qp_.number, reth.rkey, reth.address, reth.bytes,
-                                             IBV_ACCESS_REMOTE_WRITE))
+      if (reth.bytes > max_message ||
+          (reth.bytes > 0 && !device_.permits(qp_.number, reth.rkey, reth.address, reth.bytes,
+                                              IBV_ACCESS_REMOTE_WRITE)))
         return refuse();
       responder_.address = reth.address;
       responder_.bytes_left = reth.bytes;

@@ -1,6 +1,7 @@
 #include "softhca/transport/response_queue.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "softhca/transport/packet_writer.h"
 #include "softhca/transport/responder.h"
@@ -10,14 +11,36 @@ namespace {
 
 using Responses = std::vector<Response>;
 
-// A duplicate's answer goes before those to later requests. Without room it is dropped, and will be
-// asked for again.
-void insert(QueuePair& qp, const Response& response) {
-  Responses& queue = qp.responder.responses;
-  if (queue.size() == queue.capacity()) return;
+// Where an answer belongs: a duplicate's goes before those to later requests.
+Responses::iterator place_of(Responses& queue, uint32_t psn) {
   auto at = queue.end();
-  while (at != queue.begin() && psn_difference(response.psn, (at - 1)->psn) < 0) --at;
-  queue.insert(at, response);
+  while (at != queue.begin() && psn_difference(psn, (at - 1)->psn) < 0) --at;
+  return at;
+}
+
+void insert(Responses& queue, const Response& response) {
+  assert(queue.size() < queue.capacity());
+  queue.insert(place_of(queue, response.psn), response);
+}
+
+size_t count_answers(const Responses& queue, bool duplicate) {
+  return size_t(std::count_if(queue.begin(), queue.end(), [=](const Response& response) {
+    return response.type != Response::ack && response.duplicate == duplicate;
+  }));
+}
+
+// What answers to duplicates have room for. Those beyond are asked for again.
+constexpr size_t max_duplicates = 16;
+
+bool has_room_for_duplicate(const Responses& queue) {
+  return count_answers(queue, true) < max_duplicates;
+}
+
+// Acknowledgements, positive and negative, up to there say nothing that the next doesn't.
+void drop_acknowledgements_until(Responses& queue, uint32_t psn) {
+  while (!queue.empty() && queue.back().type == Response::ack &&
+         psn_difference(queue.back().psn, psn) <= 0)
+    queue.pop_back();
 }
 
 constexpr uint8_t syndrome_ack =
@@ -31,62 +54,79 @@ uint8_t read_operation(bool first, bool last) {
 }  // namespace
 
 void reserve_responses(Responder& responder, uint32_t max_dest_rd_atomic) {
-  // As many acknowledgements as gaps between answers, and duplicates of them all.
-  responder.responses.reserve(4 * max_dest_rd_atomic + 4);
   responder.replays.resize(std::max(max_dest_rd_atomic, 1U));
+  // Before and after each answer there can be an acknowledgement and a NAK.
+  responder.responses.reserve(3 * (responder.replays.size() + max_duplicates) + 2);
 }
 
 void acknowledge_until(QueuePair& qp, uint32_t psn) {
   Responder& responder = qp.responder;
   Responses& queue = responder.responses;
-  if (!queue.empty() && queue.back().type == Response::ack &&
-      queue.back().syndrome == syndrome_ack) {
-    queue.back().psn = psn;
-    queue.back().msn = responder.msn;
-    return;
+  drop_acknowledgements_until(queue, psn);
+  const Response response{.syndrome = syndrome_ack, .psn = psn, .msn = responder.msn};
+  const auto at = place_of(queue, psn);
+  const bool after_another =
+      at != queue.begin() && (at - 1)->type == Response::ack && (at - 1)->syndrome == syndrome_ack;
+  if (after_another) {
+    *(at - 1) = response;
+  } else {
+    assert(queue.size() < queue.capacity());
+    queue.insert(at, response);
   }
-  insert(qp, {Response::ack, syndrome_ack, false, psn, responder.msn, 0, 0, 0, 0});
 }
 
 void acknowledge_with(QueuePair& qp, wire::AckKind kind, uint8_t value) {
   Responder& responder = qp.responder;
-  Responses& queue = responder.responses;
-  // It says all that an acknowledgement before it does.
-  if (!queue.empty() && queue.back().type == Response::ack) queue.pop_back();
-  insert(qp, {Response::ack, wire::Aeth::make_syndrome(kind, value), false, responder.expected,
-              responder.msn, 0, 0, 0, 0});
+  drop_acknowledgements_until(responder.responses, responder.expected);
+  insert(responder.responses, {.syndrome = wire::Aeth::make_syndrome(kind, value),
+                               .psn = responder.expected,
+                               .msn = responder.msn});
 }
 
 bool has_room_for_answer(const QueuePair& qp) {
   const Responder& responder = qp.responder;
-  const auto answers =
-      std::count_if(responder.responses.begin(), responder.responses.end(),
-                    [](const Response& response) { return response.type != Response::ack; });
-  return answers < responder.attributes.max_dest_rd_atomic;
+  return count_answers(responder.responses, false) < responder.attributes.max_dest_rd_atomic;
 }
 
-void answer_read(QueuePair& qp, uint32_t psn, const wire::Reth& request) {
-  const Response response{Response::read, syndrome_ack,  false,           psn, qp.responder.msn,
-                          request.rkey,   request.bytes, request.address, 0};
-  const uint32_t packets = uint32_t(packet_count(request.bytes, qp.mtu()));
-  for (Response& waiting : qp.responder.responses) {
+bool answer_read(QueuePair& qp, uint32_t psn, const wire::Reth& request, bool duplicate) {
+  Responses& queue = qp.responder.responses;
+  Response response{.type = Response::read,
+                    .syndrome = syndrome_ack,
+                    .duplicate = duplicate,
+                    .psn = psn,
+                    .msn = qp.responder.msn,
+                    .rkey = request.rkey,
+                    .bytes_left = request.bytes,
+                    .address = request.address};
+  const auto end = [&](const Response& read) {
+    return psn_add(read.psn, uint32_t(packet_count(read.bytes_left, qp.mtu())));
+  };
+  for (Response& waiting : queue) {
     // The rest of the same READ: what is left of both ends with the same number.
-    if (waiting.type == Response::read &&
-        psn_add(waiting.psn, uint32_t(packet_count(waiting.bytes_left, qp.mtu()))) ==
-            psn_add(psn, packets)) {
+    if (waiting.type == Response::read && end(waiting) == end(response)) {
+      response.duplicate = waiting.duplicate;
       waiting = response;
-      return;
+      return true;
     }
   }
-  insert(qp, response);
+  if (duplicate && !has_room_for_duplicate(queue)) return false;
+  insert(queue, response);
+  return true;
 }
 
-void answer_atomic(QueuePair& qp, const Replay& result) {
-  for (const Response& waiting : qp.responder.responses) {
-    if (waiting.type == Response::atomic && waiting.psn == result.psn) return;
+bool answer_atomic(QueuePair& qp, const Replay& result, bool duplicate) {
+  Responses& queue = qp.responder.responses;
+  for (const Response& waiting : queue) {
+    if (waiting.type == Response::atomic && waiting.psn == result.psn) return true;
   }
-  insert(qp,
-         {Response::atomic, syndrome_ack, false, result.psn, result.msn, 0, 0, 0, result.original});
+  if (duplicate && !has_room_for_duplicate(queue)) return false;
+  insert(queue, {.type = Response::atomic,
+                 .syndrome = syndrome_ack,
+                 .duplicate = duplicate,
+                 .psn = result.psn,
+                 .msn = result.msn,
+                 .original = result.original});
+  return true;
 }
 
 Step send_response(QueuePair& qp, Device& device, Outbox& outbox, Counters& counters) {
@@ -108,15 +148,10 @@ Step send_response(QueuePair& qp, Device& device, Outbox& outbox, Counters& coun
   if (payload > 0 && !device.read(qp.number, response.rkey, response.address, writer.payload())) {
     // 9.9.3: the memory went away meanwhile; nothing after this is answered.
     counters.add(Counter::error_naks_sent);
-    const Response nak{Response::ack,
-                       wire::Aeth::make_syndrome(wire::AckKind::nak, wire::nak_remote_access),
-                       false,
-                       response.psn,
-                       response.msn,
-                       0,
-                       0,
-                       0,
-                       0};
+    const Response nak{
+        .syndrome = wire::Aeth::make_syndrome(wire::AckKind::nak, wire::nak_remote_access),
+        .psn = response.psn,
+        .msn = response.msn};
     queue.clear();
     queue.push_back(nak);
     enter_error(qp, device);

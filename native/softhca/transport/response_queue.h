@@ -15,10 +15,12 @@ void acknowledge_until(QueuePair& qp, uint32_t psn);
 // Of the expected sequence number.
 void acknowledge_with(QueuePair& qp, wire::AckKind kind, uint8_t value);
 
-// Whether a READ or atomic more is within what was agreed.
+// Whether a READ or atomic more is within what was agreed (9.7.7). Answers to duplicates don't
+// count, as the requester may have the first answers by now.
 bool has_room_for_answer(const QueuePair& qp);
-// A READ that is being answered already starts anew from there.
-void answer_read(QueuePair& qp, uint32_t psn, const wire::Reth& request);
-void answer_atomic(QueuePair& qp, const Replay& result);
+// A READ that is being answered already starts anew from there. False: a duplicate, and there are
+// too many.
+bool answer_read(QueuePair& qp, uint32_t psn, const wire::Reth& request, bool duplicate);
+bool answer_atomic(QueuePair& qp, const Replay& result, bool duplicate);
 
 }  // namespace softhca::transport

@@ -18,6 +18,7 @@
 namespace softhca::wire {
 
 constexpr uint32_t psn_mask = 0xffffff;
+constexpr uint32_t multicast_qp = 0xffffff;  // the destination of datagrams to a group
 
 struct Bth {
   static constexpr size_t length = 12;

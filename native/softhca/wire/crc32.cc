@@ -106,26 +106,66 @@ VIADUCT_PCLMUL inline __m128i fold(__m128i sum, __m128i next) {
       next);
 }
 
-VIADUCT_PCLMUL uint32_t finish_folding(__m128i sum, const uint8_t* data, size_t bytes) {
-  for (; bytes >= 16; data += 16, bytes -= 16) sum = fold<128>(sum, load(data));
-  uint8_t left[16];
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(left), sum);
-  return crc32_update_by_table(crc32_update_by_table(0, left, sizeof left), data, bytes);
+// The remainder of 16 bytes, as the register has it: of their product with x^32. Folded to 12
+// bytes, then to 8; Barrett's reduction of these: the quotient by the polynomial, from the product
+// with x^64 / P, tells what to take away.
+constexpr long long whole_polynomial = static_cast<long long>(polynomial) << 1 | 1;
+constexpr long long reciprocal = [] {
+  uint64_t quotient = 1;  // bit n: the coefficient of x^(32 - n)
+  uint32_t remainder = polynomial;
+  for (int n = 1; n <= 32; ++n) {
+    quotient |= uint64_t(remainder & 1) << n;
+    remainder = times_x(remainder);
+  }
+  return static_cast<long long>(quotient);
+}();
+
+VIADUCT_PCLMUL inline uint32_t reduce(__m128i sum) {
+  const __m128i factors = _mm_set_epi64x(factor(64), factor(96));
+  const __m128i division = _mm_set_epi64x(reciprocal, whole_polynomial);
+  const __m128i low_words = _mm_set_epi32(0, -1, 0, -1);
+  sum = _mm_xor_si128(_mm_clmulepi64_si128(sum, factors, 0x00), _mm_srli_si128(sum, 8));
+  sum = _mm_xor_si128(_mm_clmulepi64_si128(_mm_and_si128(sum, low_words), factors, 0x10),
+                      _mm_srli_si128(sum, 4));
+  __m128i product = _mm_clmulepi64_si128(_mm_and_si128(sum, low_words), division, 0x10);
+  product = _mm_clmulepi64_si128(_mm_and_si128(product, low_words), division, 0x00);
+  return static_cast<uint32_t>(_mm_extract_epi32(_mm_xor_si128(sum, product), 1));
 }
 
-VIADUCT_PCLMUL uint32_t update_by_pclmul(uint32_t state, const uint8_t* data, size_t bytes) {
-  if (bytes < 32) return crc32_update_by_table(state, data, bytes);
-  __m128i sum = _mm_xor_si128(load(data), _mm_cvtsi32_si128(static_cast<int>(state)));
-  data += 16;
-  bytes -= 16;
-  if (bytes >= 112) {
-    __m128i sums[4] = {sum, load(data), load(data + 16), load(data + 32)};
-    for (data += 48, bytes -= 48; bytes >= 64; data += 64, bytes -= 64) {
+VIADUCT_PCLMUL inline uint32_t finish_folding(__m128i sum, const uint8_t* data, size_t bytes) {
+  for (; bytes >= 16; data += 16, bytes -= 16) sum = fold<128>(sum, load(data));
+  const uint32_t state = reduce(sum);
+  return bytes == 0 ? state : crc32_update_by_table(state, data, bytes);
+}
+
+// Goes on with a sum of what was before.
+VIADUCT_PCLMUL inline uint32_t fold_on(__m128i sum, const uint8_t* data, size_t bytes) {
+  if (bytes >= 128) {
+    __m128i sums[4] = {fold<128>(sum, load(data)), load(data + 16), load(data + 32),
+                       load(data + 48)};
+    for (data += 64, bytes -= 64; bytes >= 64; data += 64, bytes -= 64) {
       for (size_t i = 0; i < 4; ++i) sums[i] = fold<512>(sums[i], load(data + 16 * i));
     }
     sum = fold<128>(fold<128>(fold<128>(sums[0], sums[1]), sums[2]), sums[3]);
   }
   return finish_folding(sum, data, bytes);
+}
+
+VIADUCT_PCLMUL inline __m128i fold_head(const uint8_t* head, size_t bytes) {
+  __m128i sum = load(head);
+  for (size_t at = 16; at < bytes; at += 16) sum = fold<128>(sum, load(head + at));
+  return sum;
+}
+
+VIADUCT_PCLMUL uint32_t update_by_pclmul(uint32_t state, const uint8_t* data, size_t bytes) {
+  if (bytes < 16) return crc32_update_by_table(state, data, bytes);
+  const __m128i sum = _mm_xor_si128(load(data), _mm_cvtsi32_si128(static_cast<int>(state)));
+  return fold_on(sum, data + 16, bytes - 16);
+}
+
+VIADUCT_PCLMUL uint32_t of_two_by_pclmul(const uint8_t* head, size_t head_bytes,
+                                         const uint8_t* data, size_t bytes) {
+  return fold_on(fold_head(head, head_bytes), data, bytes);
 }
 
 VIADUCT_VPCLMUL inline __m512i load_wide(const uint8_t* from) { return _mm512_loadu_si512(from); }
@@ -139,9 +179,9 @@ VIADUCT_VPCLMUL inline __m512i fold_wide(__m512i sum, __m512i next) {
                                    _mm512_clmulepi64_epi128(sum, by, 0x11), next, 0x96);
 }
 
-VIADUCT_VPCLMUL uint32_t update_by_vpclmul(uint32_t state, const uint8_t* data, size_t bytes) {
-  if (bytes < 256) return update_by_pclmul(state, data, bytes);
-  const __m512i start = _mm512_zextsi128_si512(_mm_cvtsi32_si128(static_cast<int>(state)));
+VIADUCT_VPCLMUL inline uint32_t fold_on_wide(__m128i before, const uint8_t* data, size_t bytes) {
+  if (bytes < 256) return fold_on(before, data, bytes);
+  const __m512i start = _mm512_zextsi128_si512(fold<128>(before, _mm_setzero_si128()));
   __m512i sums[4] = {_mm512_xor_si512(load_wide(data), start), load_wide(data + 64),
                      load_wide(data + 128), load_wide(data + 192)};
   for (data += 256, bytes -= 256; bytes >= 256; data += 256, bytes -= 256) {
@@ -151,17 +191,26 @@ VIADUCT_VPCLMUL uint32_t update_by_vpclmul(uint32_t state, const uint8_t* data, 
   for (; bytes >= 64; data += 64, bytes -= 64) sum = fold_wide<512>(sum, load_wide(data));
   uint8_t left[64];
   _mm512_storeu_si512(left, sum);
-  __m128i last = load(left);
-  for (int at = 16; at < 64; at += 16) last = fold<128>(last, load(left + at));
-  return finish_folding(last, data, bytes);
+  return finish_folding(fold_head(left, sizeof left), data, bytes);
+}
+
+VIADUCT_VPCLMUL uint32_t update_by_vpclmul(uint32_t state, const uint8_t* data, size_t bytes) {
+  if (bytes < 16) return crc32_update_by_table(state, data, bytes);
+  const __m128i sum = _mm_xor_si128(load(data), _mm_cvtsi32_si128(static_cast<int>(state)));
+  return fold_on_wide(sum, data + 16, bytes - 16);
+}
+
+VIADUCT_VPCLMUL uint32_t of_two_by_vpclmul(const uint8_t* head, size_t head_bytes,
+                                           const uint8_t* data, size_t bytes) {
+  return fold_on_wide(fold_head(head, head_bytes), data, bytes);
 }
 
 std::vector<Crc32Method> fast_methods() {
   std::vector<Crc32Method> methods;
   if (__builtin_cpu_supports("vpclmulqdq") && __builtin_cpu_supports("avx512bw"))
-    methods.push_back({"vpclmulqdq", update_by_vpclmul});
+    methods.push_back({"vpclmulqdq", update_by_vpclmul, of_two_by_vpclmul});
   if (__builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1"))
-    methods.push_back({"pclmulqdq", update_by_pclmul});
+    methods.push_back({"pclmulqdq", update_by_pclmul, of_two_by_pclmul});
   return methods;
 }
 
@@ -179,8 +228,14 @@ __attribute__((target("+crc"))) uint32_t update_by_instruction(uint32_t state, c
   return state;
 }
 
+uint32_t of_two_by_instruction(const uint8_t* head, size_t head_bytes, const uint8_t* data,
+                               size_t bytes) {
+  return update_by_instruction(update_by_instruction(0, head, head_bytes), data, bytes);
+}
+
 std::vector<Crc32Method> fast_methods() {
-  if (getauxval(AT_HWCAP) & HWCAP_CRC32) return {{"crc32", update_by_instruction}};
+  if (getauxval(AT_HWCAP) & HWCAP_CRC32)
+    return {{"crc32", update_by_instruction, of_two_by_instruction}};
   return {};
 }
 
@@ -190,12 +245,17 @@ std::vector<Crc32Method> fast_methods() { return {}; }
 
 #endif
 
+uint32_t of_two_by_table(const uint8_t* head, size_t head_bytes, const uint8_t* data,
+                         size_t bytes) {
+  return crc32_update_by_table(crc32_update_by_table(0, head, head_bytes), data, bytes);
+}
+
 }  // namespace
 
 const std::vector<Crc32Method>& crc32_methods() {
   static const std::vector<Crc32Method> methods = [] {
     auto all = fast_methods();
-    all.push_back({"table", crc32_update_by_table});
+    all.push_back({"table", crc32_update_by_table, of_two_by_table});
     return all;
   }();
   return methods;
@@ -204,6 +264,11 @@ const std::vector<Crc32Method>& crc32_methods() {
 uint32_t crc32_update(uint32_t state, const uint8_t* data, size_t bytes) {
   static const auto fastest = crc32_methods().front().update;
   return fastest(state, data, bytes);
+}
+
+uint32_t crc32_of_two(const uint8_t* head, size_t head_bytes, const uint8_t* data, size_t bytes) {
+  static const auto fastest = crc32_methods().front().of_two;
+  return fastest(head, head_bytes, data, bytes);
 }
 
 uint32_t crc32_update_by_table(uint32_t state, const uint8_t* data, size_t bytes) {

@@ -12,85 +12,109 @@
 namespace softhca::wire {
 namespace {
 
-constexpr size_t lrh_length = 8;
-constexpr size_t max_headers = Ipv6::length + Udp::length;
 constexpr size_t icrc_bytes = 4;
 
-// The register after all up to and with the BTH. `headers` follow eight bytes for the LRH, and have
-// room for the BTH behind them.
-uint32_t begin(uint8_t* lrh, size_t headers_length, const uint8_t* bth) {
-  memset(lrh, 0xff, lrh_length);
-  uint8_t* ip = lrh + lrh_length;
-  if (ip[0] >> 4 == 4) {
-    ip[Ipv4::type_of_service_at] = 0xff;
-    ip[Ipv4::time_to_live_at] = 0xff;
-    ip[Ipv4::checksum_at] = ip[Ipv4::checksum_at + 1] = 0xff;
-  } else {
-    ip[0] |= 0x0f;
-    ip[1] = ip[2] = ip[3] = 0xff;
-    ip[Ipv6::hop_limit_at] = 0xff;
+// What the ICRC covers before the packet's own part: eight bytes of ones in place of the LRH, the
+// headers of IP and UDP, and the BTH, with ones for the fields that routers may change. The
+// register, too, starts as ones. With the first four bytes that makes zeros, and zeros in front of
+// a CRC that starts as zero change nothing: so the head is made a multiple of 16 bytes long, which
+// saves the CRC a beginning and an end.
+class Head {
+ public:
+  Head(const Route& route, const uint8_t* bth, size_t bytes, uint16_t identification) {
+    const auto udp_bytes = uint16_t(Udp::length + bytes + icrc_bytes);
+    if (is_ipv4(route.destination)) {
+      Ipv4{0,
+           uint16_t(Ipv4::length + udp_bytes),
+           identification,
+           Ipv4::dont_fragment,
+           0,
+           protocol_udp,
+           ipv4_of(route.source),
+           ipv4_of(route.destination)}
+          .emit_without_checksum(begin_ip(Ipv4::length));
+    } else {
+      Ipv6{0, 0, udp_bytes, protocol_udp, 0, route.source, route.destination}.emit(
+          begin_ip(Ipv6::length));
+    }
+    Udp{route.source_port, roce_port, udp_bytes, 0}.emit(udp());
+    finish(bth);
   }
-  uint8_t* end = ip + headers_length;
-  uint8_t* udp = end - Udp::length;
-  udp[Udp::checksum_at] = udp[Udp::checksum_at + 1] = 0xff;
-  memcpy(end, bth, Bth::length);
-  end[Bth::congestion_at] = 0xff;
-  return crc32_update(crc32_start, lrh, size_t(end + Bth::length - lrh));
-}
+  // As received.
+  Head(std::span<const uint8_t> headers, const uint8_t* bth) {
+    memcpy(begin_ip(headers.size() - Udp::length), headers.data(), headers.size());
+    finish(bth);
+  }
 
-uint32_t begin(const Route& route, const uint8_t* bth, size_t bytes, uint16_t identification) {
-  uint8_t buffer[lrh_length + max_headers + Bth::length];
-  uint8_t* ip = buffer + lrh_length;
-  const auto udp_bytes = uint16_t(Udp::length + bytes + icrc_bytes);
-  size_t ip_length;
-  if (is_ipv4(route.destination)) {
-    ip_length = Ipv4::length;
-    Ipv4{0,
-         uint16_t(Ipv4::length + udp_bytes),
-         identification,
-         Ipv4::dont_fragment,
-         0,
-         protocol_udp,
-         ipv4_of(route.source),
-         ipv4_of(route.destination)}
-        .emit(ip);
-  } else {
-    ip_length = Ipv6::length;
-    Ipv6{0, 0, udp_bytes, protocol_udp, 0, route.source, route.destination}.emit(ip);
+  uint32_t with(const uint8_t* rest, size_t bytes) const {
+    return crc32_of_two(bytes_, length(), rest, bytes);
   }
-  Udp{route.source_port, roce_port, udp_bytes, 0}.emit(ip + ip_length);
-  return begin(buffer, ip_length + Udp::length, bth);
-}
+
+ private:
+  static constexpr size_t lrh_half = 4, zeros_before_ipv4 = 4;
+  static constexpr size_t block = 16;
+  static_assert((zeros_before_ipv4 + lrh_half + Ipv4::length + Udp::length + Bth::length) % block ==
+                0);
+  static_assert((lrh_half + Ipv6::length + Udp::length + Bth::length) % block == 0);
+
+  uint8_t* begin_ip(size_t ip_length) {
+    const bool ipv4 = ip_length == Ipv4::length;
+    memset(bytes_, 0, zeros_before_ipv4);
+    ip_at_ = (ipv4 ? zeros_before_ipv4 : 0) + lrh_half;
+    memset(bytes_ + ip_at_ - lrh_half, 0xff, lrh_half);
+    udp_at_ = ip_at_ + ip_length;
+    return bytes_ + ip_at_;
+  }
+  uint8_t* udp() { return bytes_ + udp_at_; }
+  size_t length() const { return udp_at_ + Udp::length + Bth::length; }
+
+  void finish(const uint8_t* bth) {
+    uint8_t* ip = bytes_ + ip_at_;
+    if (udp_at_ - ip_at_ == Ipv4::length) {
+      ip[Ipv4::type_of_service_at] = 0xff;
+      ip[Ipv4::time_to_live_at] = 0xff;
+      ip[Ipv4::checksum_at] = ip[Ipv4::checksum_at + 1] = 0xff;
+    } else {
+      ip[0] |= 0x0f;
+      ip[1] = ip[2] = ip[3] = 0xff;
+      ip[Ipv6::hop_limit_at] = 0xff;
+    }
+    udp()[Udp::checksum_at] = udp()[Udp::checksum_at + 1] = 0xff;
+    uint8_t* to = udp() + Udp::length;
+    memcpy(to, bth, Bth::length);
+    to[Bth::congestion_at] = 0xff;
+  }
+
+  size_t ip_at_, udp_at_;
+  uint8_t bytes_[lrh_half + Ipv6::length + Udp::length + Bth::length];
+};
 
 }  // namespace
 
 uint32_t icrc(const Route& route, std::span<const uint8_t> packet, uint16_t identification) {
   assert(packet.size() >= Bth::length);
-  const uint32_t state = begin(route, packet.data(), packet.size(), identification);
-  return ~crc32_update(state, packet.data() + Bth::length, packet.size() - Bth::length);
+  return ~Head(route, packet.data(), packet.size(), identification)
+              .with(packet.data() + Bth::length, packet.size() - Bth::length);
 }
 
 uint32_t icrc(const Route& route, std::span<const iovec> pieces, uint16_t identification) {
   size_t bytes = 0;
   for (const iovec& piece : pieces) bytes += piece.iov_len;
   assert(!pieces.empty() && pieces[0].iov_len >= Bth::length);
-  uint32_t state =
-      begin(route, static_cast<const uint8_t*>(pieces[0].iov_base), bytes, identification);
-  size_t skip = Bth::length;
-  for (const iovec& piece : pieces) {
-    state = crc32_update(state, static_cast<const uint8_t*>(piece.iov_base) + skip,
-                         piece.iov_len - skip);
-    skip = 0;
-  }
+  const auto* first = static_cast<const uint8_t*>(pieces[0].iov_base);
+  uint32_t state = Head(route, first, bytes, identification)
+                       .with(first + Bth::length, pieces[0].iov_len - Bth::length);
+  for (const iovec& piece : pieces.subspan(1))
+    state = crc32_update(state, static_cast<const uint8_t*>(piece.iov_base), piece.iov_len);
   return ~state;
 }
 
 uint32_t icrc_of_frame(std::span<const uint8_t> headers, std::span<const uint8_t> packet) {
-  assert(headers.size() <= max_headers && packet.size() >= Bth::length);
-  uint8_t buffer[lrh_length + max_headers + Bth::length];
-  memcpy(buffer + lrh_length, headers.data(), headers.size());
-  const uint32_t state = begin(buffer, headers.size(), packet.data());
-  return ~crc32_update(state, packet.data() + Bth::length, packet.size() - Bth::length);
+  assert(headers.size() == Ipv4::length + Udp::length ||
+         headers.size() == Ipv6::length + Udp::length);
+  assert(packet.size() >= Bth::length);
+  return ~Head(headers, packet.data())
+              .with(packet.data() + Bth::length, packet.size() - Bth::length);
 }
 
 namespace {

@@ -55,8 +55,7 @@ struct Ipv4 {
     memcpy(header.destination.data(), from + 16, 4);
     return header;
   }
-  // With its checksum.
-  void emit(uint8_t* to) const {
+  void emit_without_checksum(uint8_t* to) const {
     to[0] = 0x45;
     to[type_of_service_at] = type_of_service;
     store_be16(to + 2, bytes);
@@ -67,6 +66,9 @@ struct Ipv4 {
     store_be16(to + checksum_at, 0);
     memcpy(to + 12, source.data(), 4);
     memcpy(to + 16, destination.data(), 4);
+  }
+  void emit(uint8_t* to) const {
+    emit_without_checksum(to);
     uint32_t sum = 0;
     for (size_t at = 0; at < length; at += 2) sum += load_be16(to + at);
     sum = (sum & 0xffff) + (sum >> 16);

@@ -1,5 +1,5 @@
 // The opcodes: what each asks for, its place in the message, and the headers that follow the BTH
-// (InfiniBand Vol. 1, 9.2.1; XRC: annex A14; CNP: annex A17).
+// (InfiniBand Vol. 1, 9.2.1; XRC: annex A14; CNP: annex A17; ATOMIC WRITE: annex A19).
 #pragma once
 
 #include <array>
@@ -20,6 +20,7 @@ enum class Kind : uint8_t {
   atomic_acknowledge,
   compare_swap,
   fetch_add,
+  atomic_write,
   congestion,
 };
 
@@ -78,6 +79,7 @@ enum : uint8_t {
   op_fetch_add = 20,
   op_send_last_inv = 22,
   op_send_only_inv = 23,
+  op_atomic_write = 29,
 };
 
 constexpr uint8_t make_opcode(Service service, uint8_t operation) {
@@ -144,6 +146,8 @@ constexpr Opcode make_opcode_entry(uint8_t value) {
       return {Kind::compare_swap, service, only, uint16_t(request | has_atomic_eth)};
     case op_fetch_add:
       return {Kind::fetch_add, service, only, uint16_t(request | has_atomic_eth)};
+    case op_atomic_write:
+      return {Kind::atomic_write, service, only, uint16_t(request | has_reth)};
     default:
       return {};
   }

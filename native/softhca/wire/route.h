@@ -1,9 +1,9 @@
 // Where a packet comes from and goes to: what a link puts into IP and UDP headers.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 
 namespace softhca::wire {
 
@@ -11,14 +11,19 @@ namespace softhca::wire {
 using Gid = std::array<uint8_t, 16>;
 
 inline bool is_ipv4(const Gid& gid) {
-  return std::all_of(gid.begin(), gid.begin() + 10, [](uint8_t byte) { return byte == 0; }) &&
-         gid[10] == 0xff && gid[11] == 0xff;
+  constexpr uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  return memcmp(gid.data(), mapped, sizeof mapped) == 0;
 }
 inline Gid ipv4_gid(const std::array<uint8_t, 4>& address) {
   return {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, address[0], address[1], address[2], address[3]};
 }
 inline std::array<uint8_t, 4> ipv4_of(const Gid& gid) {
   return {gid[12], gid[13], gid[14], gid[15]};
+}
+
+// Annex A17: a multicast GID is the IP multicast address itself.
+inline bool is_multicast(const Gid& gid) {
+  return is_ipv4(gid) ? gid[12] >> 4 == 0xe : gid[0] == 0xff;
 }
 
 struct Route {

@@ -236,7 +236,7 @@ export const requests: Scenario[] = [
     ranks: 1,
     run: async ({ world, size }) => {
       const bytes = new Uint8Array(1);
-      for (const rank of [size, -1, -2, 0.5, NaN, '0' as unknown as number]) {
+      for (const rank of [size, -1, -3, 0.5, NaN, '0' as unknown as number]) {
         checkEqual(
           await codeOf(() => {
             world.sendSync(bytes, rank);

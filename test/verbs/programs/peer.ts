@@ -1,5 +1,7 @@
-/** The other process of the traffic suite: does what it is told by IPC, until that closes. */
+/** Sides of the traffic suite in a process of their own, here or in a guest: obeys its input until that ends. */
 import type { Answer, Command } from '../traffic/peer.js';
+import { receiveValues, sendValue } from '../traffic/messages.js';
+import { factsOf } from '../traffic/facts.js';
 import { LocalSide, type SideOptions } from '../traffic/side.js';
 
 const sides: LocalSide[] = [];
@@ -10,6 +12,8 @@ async function obey({ side, method, args }: Command): Promise<unknown> {
     return target[method]?.(...args);
   }
   if (method === 'exit') process.exit(3);
+  if (method === 'facts') return factsOf();
+  if (method === 'number') return process.pid;
   return sides.push(new LocalSide(args[0] as SideOptions)) - 1;
 }
 
@@ -23,10 +27,10 @@ async function answerTo(command: Command): Promise<Answer> {
   }
 }
 
-process.on('message', (command: Command) => {
-  void answerTo(command).then((answer) => {
-    if (process.connected) process.send?.(answer);
-  });
+receiveValues(process.stdin, (command) => {
+  void answerTo(command as Command).then((answer) => sendValue(process.stdout, answer));
 });
 // The device is closed in good order, and then nothing keeps the process.
-process.on('disconnect', () => sides.forEach((side) => void side.close()));
+process.stdin.on('end', () => sides.forEach((side) => void side.close()));
+// Whoever gave the commands may have ended without awaiting the answers.
+process.stdout.on('error', () => {});

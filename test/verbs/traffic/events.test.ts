@@ -10,8 +10,12 @@ const BRIEFLY_MS = 50;
 const LONG_MS = 10_000;
 
 /** What a queue pair must know to receive from this one. */
-function readyToReceive({ qpn, psn, mtu, gid, lid }: Endpoint): QueuePairAttributes {
-  const global = facts.port.linkLayer === 'Ethernet' && gid !== null;
+function readyToReceive(
+  { qpn, psn, mtu, gid, lid }: Endpoint,
+  sgidIndex: number,
+): QueuePairAttributes {
+  // Ethernet has no LIDs.
+  const global = lid === 0 && gid !== null;
   return {
     qpState: 'RTR',
     pathMtu: mtu,
@@ -19,7 +23,7 @@ function readyToReceive({ qpn, psn, mtu, gid, lid }: Endpoint): QueuePairAttribu
     rqPsn: psn,
     maxDestRdAtomic: 1,
     minRnrTimer: 12,
-    ahAttr: { dlid: lid, ...(global ? { dgid: gid, sgidIndex: facts.gidIndex } : {}) },
+    ahAttr: { dlid: lid, ...(global ? { dgid: gid, sgidIndex } : {}) },
   };
 }
 
@@ -126,13 +130,13 @@ overRoutes(
 overRoutes(
   'the first message before RTS says that the connection is there',
   { needs: ['event of the first message'] },
-  async (t, pair) => {
+  async (t, pair, { gidIndex = facts.gidIndex }) => {
     const { a, b, ends } = pair;
     await b.reset();
     await a.reset();
     await a.connect(ends.b);
     await b.modify({ qpState: 'INIT', portNum: 1, pkeyIndex: 0, qpAccessFlags: ['remote-write'] });
-    await b.modify(readyToReceive(ends.a.sending));
+    await b.modify(readyToReceive(ends.a.sending, gidIndex));
     await a.send({
       id: 1,
       opcode: 'rdma-write',

@@ -11,6 +11,7 @@ import {
   overRoutes,
   type Pair,
   type PairOptions,
+  type Route,
 } from './routes.js';
 import type { Memory, Receive, Send } from './side.js';
 
@@ -272,14 +273,28 @@ async function recover(t: Test, pair: Pair, theirs: Memory): Promise<void> {
   t.match(await a.next(), { id: 90, status: 'SUCCESS' }, 'it works again after RESET');
 }
 
+/** A device finds local errors of its own; what is remote, the other one says. */
+function expectedOf(
+  each: Case,
+  { at }: Route,
+): { status: CompletionStatus; received: CompletionStatus | undefined } {
+  const { status = each.status, received = each.received } = each.softRoce ?? {};
+  const finder = each.status.startsWith('LOC_') ? at.a : at.b;
+  return {
+    status: isSoftRoce(finder) ? status : each.status,
+    received: isSoftRoce(at.b) ? received : each.received,
+  };
+}
+
 function failing(each: Case, peerFails: boolean): void {
   const { what, options = {} } = each;
-  const { status, received } = { ...each, ...(isSoftRoce ? each.softRoce : {}) };
   const atomics = what.includes('atomic') || what.includes('fetch-add');
   const needs = [...(each.needs ?? []), ...(atomics ? (['atomics'] as const) : [])];
-  const ends = `${what} ends with ${status}${received === undefined ? '' : ` and ${received} there`}`;
-  overRoutes(ends, { ...options, needs }, async (t, pair) => {
+  const there = each.received === undefined ? '' : ` and ${each.received} there`;
+  const ends = `${what} ends with ${each.status}${there}`;
+  overRoutes(ends, { ...options, needs }, async (t, pair, route) => {
     const { a, b } = pair;
+    const { status, received } = expectedOf(each, route);
     const scene = await sceneOf(each, pair);
     const untouched = await b.read(0, 8192);
     if (each.receive !== undefined) await b.receive(each.receive(scene));
@@ -418,12 +433,15 @@ for (const type of ['UC', 'UD'] as const) {
   overRoutes(
     `a local error stops the sends of ${type} alone`,
     { type },
-    async (t, { a, b, ends }) => {
+    async (t, { a, b, ends }, { at }) => {
       const mine = await a.memory();
       const to = type === 'UD' ? { to: ends.b.receiving } : {};
       const wrong = { address: mine.address, length: 8, lkey: mine.lkey ^ 0x5a5a5a00 };
       await a.send({ id: 1, opcode: 'send', sge: wrong, ...to });
-      t.match(await a.next(), { id: 1, status: isSoftRoce ? 'LOC_QP_OP_ERR' : 'LOC_PROT_ERR' });
+      t.match(await a.next(), {
+        id: 1,
+        status: isSoftRoce(at.a) ? 'LOC_QP_OP_ERR' : 'LOC_PROT_ERR',
+      });
       if (!isSoftwareHca) {
         t.comment('devices differ in the state that they go to; that of the specification is SQE');
         return;

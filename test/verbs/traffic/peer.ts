@@ -1,11 +1,14 @@
-/** Sides in another process: the same commands, carried over IPC to test/verbs/programs/peer.ts. */
-import { type ChildProcess, fork } from 'node:child_process';
+/** Sides in another process: the same commands, carried over its standard streams to test/verbs/programs/peer.ts. */
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
+import { receiveValues, sendValue } from './messages.js';
+import type { Facts } from './facts.js';
 import type { Side, SideOptions } from './side.js';
 
-/** A command for a side, or without one: to make a side. */
+/** A command for a side, or without one for the process. */
 export interface Command {
   readonly number: number;
   readonly side?: number;
@@ -25,30 +28,46 @@ interface Pending {
   readonly reject: (error: Error) => void;
 }
 
-const PROGRAM = fileURLToPath(new URL('../programs/peer.js', import.meta.url));
+/** A process that runs `PEER_PROGRAM`, of this host or of a guest. */
+export interface PeerProcess {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  kill(signal: 'SIGKILL'): unknown;
+  /** Resolves, when it has ended, to how. */
+  readonly ended: Promise<string>;
+}
+
+export const PEER_PROGRAM = fileURLToPath(new URL('../programs/peer.js', import.meta.url));
 
 export class Peer {
-  readonly #child: ChildProcess;
+  readonly #process: PeerProcess;
   readonly #pending = new Map<number, Pending>();
-  readonly #ended: Promise<unknown>;
   #number = 0;
 
-  static start(env: NodeJS.ProcessEnv = {}): Peer {
-    return new Peer(
-      fork(PROGRAM, { serialization: 'advanced', env: { ...process.env, ...env }, execArgv: [] }),
+  /** @param by the command that runs it, in place of Node.js alone */
+  static start(
+    env: NodeJS.ProcessEnv = {},
+    by: readonly [string, ...string[]] = [process.execPath],
+  ): Peer {
+    const [command, ...args] = by;
+    const child = spawn(command, [...args, PEER_PROGRAM], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, ...env },
+    });
+    const ended = once(child, 'exit').then(
+      ([code, signal]) => String(signal ?? code),
+      (error: unknown) => String(error),
     );
+    const { stdin, stdout } = child;
+    return new Peer({ stdin, stdout, ended, kill: (signal) => child.kill(signal) });
   }
 
-  private constructor(child: ChildProcess) {
-    this.#child = child;
-    this.#ended = once(child, 'exit');
-    child.on('message', (answer) => this.#settle(answer as Answer));
-    child.on('exit', (code, signal) => this.#lose(`ended with ${signal ?? String(code)}`));
-    child.on('error', (error) => this.#lose(error.message));
-  }
-
-  get pid(): number | undefined {
-    return this.#child.pid;
+  constructor(peerProcess: PeerProcess) {
+    this.#process = peerProcess;
+    receiveValues(peerProcess.stdout, (answer) => this.#settle(answer as Answer));
+    // How the process ended says more than that its input is closed.
+    peerProcess.stdin.on('error', () => {});
+    void peerProcess.ended.then((how) => this.#lose(`ended with ${how}`));
   }
 
   #settle({ number, result, error }: Answer): void {
@@ -72,10 +91,13 @@ export class Peer {
     };
     return new Promise((resolve, reject) => {
       this.#pending.set(command.number, { resolve, reject });
-      this.#child.send(command, (error) => {
-        if (error !== null) reject(error);
-      });
+      sendValue(this.#process.stdin, command);
     });
+  }
+
+  /** What the process knows of its device. */
+  async facts(): Promise<Facts> {
+    return (await this.#call(undefined, 'facts', [])) as Facts;
   }
 
   /** A side in the peer's process. */
@@ -90,16 +112,21 @@ export class Peer {
     });
   }
 
+  /** Once it runs. */
+  async processNumber(): Promise<number> {
+    return (await this.#call(undefined, 'number', [])) as number;
+  }
+
   /** Ends the process in its tracks, or as programs end. */
   async end(how: 'SIGKILL' | 'exit'): Promise<void> {
     if (how === 'exit') this.#call(undefined, 'exit', []).catch(() => undefined);
-    else this.#child.kill(how);
-    await this.#ended;
+    else this.#process.kill(how);
+    await this.#process.ended;
   }
 
   /** Has it close all sides, and waits until it has ended by itself. */
   async close(): Promise<void> {
-    if (this.#child.connected) this.#child.disconnect();
-    await this.#ended;
+    this.#process.stdin.end();
+    await this.#process.ended;
   }
 }

@@ -31,6 +31,8 @@ import {
 } from 'viaduct/verbs';
 
 import { deviceName } from '../pair.js';
+import { type Family, gidIndexOf } from './facts.js';
+import { pattern } from './pattern.js';
 
 /** How long anything may take before the test fails. */
 export const WAIT_MS = 20_000;
@@ -58,6 +60,8 @@ export interface SideOptions {
   /** Completions with times, from an extended queue. */
   readonly extended?: boolean;
   readonly completions?: number;
+  /** The address that it sends from, on Ethernet; by default the one that the library prefers. */
+  readonly from?: Family;
 }
 
 /** A region, as work requests of either side name it. */
@@ -155,11 +159,13 @@ export class LocalSide {
   readonly #regions: MemoryRegion[] = [];
   readonly #windows: MemoryWindow[] = [];
   readonly #addresses = new Map<string, AddressHandle>();
+  readonly #gidIndex: number;
   #received: WorkCompletion | undefined;
 
   constructor(options: SideOptions) {
     const { type = 'RC', maxSendWr = 64, maxRecvWr = 64, completions = 256 } = options;
     this.#device = openDevice(deviceName);
+    this.#gidIndex = gidIndexOf(this.#device, options.from);
     this.#shareable = options.shareable === true;
     this.#pd = this.#device.allocPd();
     this.#channel = this.#device.createChannel();
@@ -258,10 +264,25 @@ export class LocalSide {
     return bytes.slice(offset, offset + (length ?? bytes.length - offset));
   }
 
+  /** Fills bytes of the first region from a seed, for data that would take long to come from elsewhere. */
+  async fillFrom(seed: number, offset: number, length: number): Promise<void> {
+    this.#bytes().set(pattern(length, seed), offset);
+  }
+
+  /** The first place where the bytes of the first region are not those of the seed, as an offset from the first; -1 if none. */
+  async differsFrom(seed: number, offset: number, length: number): Promise<number> {
+    const bytes = this.#bytes().subarray(offset, offset + length);
+    const wanted = pattern(length, seed);
+    return Buffer.from(wanted).equals(bytes)
+      ? -1
+      : wanted.findIndex((byte, at) => byte !== bytes[at]);
+  }
+
   async ends(): Promise<Ends> {
+    const gidIndex = this.#gidIndex;
     return {
-      sending: this.#qp.endpoint(),
-      receiving: this.#receiver.endpoint(),
+      sending: this.#qp.endpoint({ gidIndex }),
+      receiving: this.#receiver.endpoint({ gidIndex }),
       srqNum: this.#srq?.srqNum ?? 0,
     };
   }
@@ -307,7 +328,7 @@ export class LocalSide {
     if (known !== undefined) return known;
     const made = this.#pd.createAh({
       dlid: lid,
-      ...(gid === null ? {} : { dgid: gid, sgidIndex: this.#device.preferredGid(1) }),
+      ...(gid === null ? {} : { dgid: gid, sgidIndex: this.#gidIndex }),
     });
     this.#addresses.set(key, made);
     return made;
@@ -417,6 +438,12 @@ export class LocalSide {
 
   async explain(): Promise<PathExplanation | undefined> {
     return this.#device.provider === 'softhca' && !this.#qp.closed ? this.#qp.explain() : undefined;
+  }
+
+  /** What became of the packets of its process. */
+  async packetCounters(): Promise<Readonly<Record<string, bigint>>> {
+    const mine = this.#device.packetCounters().find(({ pid }) => pid === process.pid);
+    return mine?.counters ?? {};
   }
 
   /**

@@ -11,6 +11,7 @@ import {
 } from './copy.js';
 import {
   CELL_WORDS,
+  CONGESTED,
   CONSUMED,
   INLINE,
   INLINE_BYTES,
@@ -65,9 +66,9 @@ export class Consumer {
     copyInShort(this.#window, (cell + INLINE) << 2, memory, length);
   }
 
-  /** The message of a cell as a copy of its own. */
-  takeCopy(cell: number, length: number): Uint8Array {
-    if (length > INLINE_BYTES) return this.#view(cell, length).slice();
+  /** The message of a cell as a copy of its own; only those that may be are in the cell itself, if short. */
+  takeCopy(cell: number, length: number, mayBeShort: boolean): Uint8Array {
+    if (length > INLINE_BYTES || !mayBeShort) return this.#view(cell, length).slice();
     const offset = (cell + INLINE) << 2;
     return this.#window.bytes.slice(offset, offset + length);
   }
@@ -92,6 +93,11 @@ export class Consumer {
   /** Goes on at the start of the ring. */
   skip(): boolean {
     return this.#advance(this.#cells - (this.#cell & (this.#cells - 1)));
+  }
+
+  /** Asks the sender to announce even short messages, or no longer. */
+  setCongested(isCongested: boolean): void {
+    Atomics.store(this.#words, this.#control + CONGESTED, isCongested ? 1 : 0);
   }
 
   #advance(count: number): boolean {

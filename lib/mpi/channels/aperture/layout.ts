@@ -1,7 +1,8 @@
 /**
  * Where the queues of the aperture channel stand.
  *
- * A block of the aperture holds one queue for each ordered pair of ranks, sender by sender. A queue is a ring of
+ * A block of the aperture holds, after its header, what each rank says of what it waits for (wait-board.ts), each rank's
+ * inbox (inbox.ts), and one queue for each ordered pair of ranks, sender by sender. A queue is a ring of
  * cells, one cache line each, and as many slots for payloads that do not fit into a cell: cell i has slot i, and a
  * long payload goes on through the slots that follow, whose cells are then passed over. Only the sender writes to
  * these; only the receiver writes to the line that says how far it has read. So no line is written by two, and a
@@ -12,17 +13,19 @@
  * | word | |
  * | --- | --- |
  * | 0 | stamp: number of the cell since the start, plus one; written last, so it says that the cell is ready |
- * | 1 | kind of message in bits 0–7, context in bits 8–31 |
+ * | 1 | kind of message in bits 0–7; in bits 8–31 the high part of word 3 |
  * | 2 | tag, or the name that the receiver of a reply knows |
- * | 3, 4 | size in bytes, or offset of a fragment: low and high |
+ * | 3 | size in bytes, or offset of a fragment: the low part |
+ * | 4 | context |
  * | 5 | bytes to pass over at the start of the slot |
  * | 6–15 | payload of up to 40 bytes, or fields of the kind |
  */
 import type { Aperture } from '../../../aperture/index.js';
 import { PAGE_BYTES, ROOT_MPI } from '../../../aperture/header.js';
+import { SLEEPING_WORD } from '../../../aperture/participants.js';
 import { MpiError } from '../../errors.js';
 
-const MAGIC = 0x3149504d; // "MPI1"
+const MAGIC = 0x3249504d; // "MPI2"
 const HEADER_BYTES = 4096;
 /** Up to here a rank's queues are mapped at the start. */
 const PREFAULT_RANKS = 8;
@@ -39,13 +42,15 @@ export const STAMP = 0;
 export const KIND = 1;
 export const TAG = 2;
 export const SIZE_LOW = 3;
-export const SIZE_HIGH = 4;
+export const CONTEXT = 4;
 export const SHIFT = 5;
 export const INLINE = 6;
 
 /** Before the cells: a line that the receiver writes, and one that the sender writes. */
 const CONTROL_BYTES = 128;
 export const CONSUMED = 0;
+/** Not 0 while the receiver keeps as much as it may of what came before its receives: the sender then only announces. */
+export const CONGESTED = 1;
 /** Not 0 while the sender waits for room: the receiver then rings its doorbell when it makes some. */
 export const ROOM_WANTED = 16;
 
@@ -54,6 +59,9 @@ export const ROOM_WANTED = 16;
  * payload can be shifted by a line within its slot (see copy.ts).
  */
 const SLOT_SLACK_BYTES = 128;
+
+/** In a participant's word that says that it sleeps: it also wants word in its inbox. */
+export const READS_INBOX = 2;
 
 export interface QueueGeometry {
   readonly ranks: number;
@@ -85,9 +93,33 @@ function queueBytes(geometry: QueueGeometry): number {
   return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
 }
 
-function blockBytes(geometry: QueueGeometry): number {
-  return HEADER_BYTES + geometry.ranks * geometry.ranks * queueBytes(geometry);
+/** Where the queues begin in the block. */
+function queuesStart({ ranks }: QueueGeometry): number {
+  const bytes = HEADER_BYTES + ranks * (BOARD_BYTES + inboxBytes(ranks));
+  return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
 }
+
+function blockBytes(geometry: QueueGeometry): number {
+  return queuesStart(geometry) + geometry.ranks * geometry.ranks * queueBytes(geometry);
+}
+
+/**
+ * With more peers than this a rank looks into the queues of those only that were heard of lately; the others say in its
+ * inbox that they have sent something.
+ */
+export const ACTIVE_PEERS = 7;
+
+export const hasInboxes = (ranks: number): boolean => ranks - 1 > ACTIVE_PEERS;
+
+const LINE_BYTES = 64;
+
+/** A line that counts news, then two bits for each rank, in lines of their own. */
+export function inboxBytes(ranks: number): number {
+  return LINE_BYTES + 2 * Math.ceil(ranks / (8 * LINE_BYTES)) * LINE_BYTES;
+}
+
+/** What one rank waits for. */
+export const BOARD_BYTES = 512;
 
 /** Bytes of blocks that an aperture needs for message passing among `ranks` ranks. */
 export function apertureSizeBytes(ranks: number): number {
@@ -104,6 +136,12 @@ export function formatAperture(aperture: Aperture, ranks: number): void {
   header[CELLS_WORD] = geometry.cells;
   header[SLOT_WORD] = geometry.slotBytes;
   header[MAGIC_WORD] = MAGIC;
+  if (hasInboxes(ranks)) {
+    const { participants } = aperture;
+    for (let rank = 0; rank < ranks; rank++) {
+      participants.words[participants.recordWord(rank) + SLEEPING_WORD] = READS_INBOX;
+    }
+  }
   aperture.setRoot(ROOT_MPI, { offset, sizeBytes });
 }
 
@@ -142,9 +180,21 @@ export class Layout {
 
   queue(from: number, to: number): QueuePlace {
     const { ranks, cells } = this.geometry;
-    const start = this.#base + HEADER_BYTES + (from * ranks + to) * queueBytes(this.geometry);
+    const start =
+      this.#base + queuesStart(this.geometry) + (from * ranks + to) * queueBytes(this.geometry);
     const firstCell = start + CONTROL_BYTES;
     return { control: start, cells: firstCell, slots: firstCell + cells * CELL_BYTES };
+  }
+
+  /** Byte offset of what a rank says of its waiting. */
+  board(rank: number): number {
+    return this.#base + HEADER_BYTES + rank * BOARD_BYTES;
+  }
+
+  /** Byte offset of a rank's inbox. */
+  inbox(rank: number): number {
+    const { ranks } = this.geometry;
+    return this.board(ranks) + rank * inboxBytes(ranks);
   }
 
   /**

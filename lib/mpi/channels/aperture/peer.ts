@@ -3,73 +3,55 @@
  *
  * A short message travels whole (eager). A longer one is announced; its receiver, once matched, copies it straight
  * from the sender's memory and says so (single copy, within one kernel), or asks for it and gets it in fragments
- * through the payload ring, which both copy at the same time (pipelined, between virtual machines).
+ * through the payload ring, which both copy at the same time (pipelined, between virtual machines). While the receiver
+ * keeps as much as it may of what came before its receives, short messages are announced too.
+ *
+ * This file is the receiving half; the sending one is sender.ts.
  */
 import { MpiError } from '../../errors.js';
 import type { Incoming } from '../../incoming.js';
 import type { UnexpectedMessage } from '../../matching.js';
-import type { Memory } from '../../memory.js';
 import type { Request } from '../../request.js';
+import {
+  EAGER_MESSAGES,
+  FRAGMENTED_MESSAGES,
+  INLINE_MESSAGES,
+  SINGLE_COPY_MESSAGES,
+} from '../../traffic.js';
 import type { Peer } from '../channel.js';
+import { UNEXPECTED_OVERHEAD_BYTES } from '../unexpected-limit.js';
 import type { Consumer } from './consumer.js';
-import { INLINE, INLINE_BYTES, KIND, SIZE_LOW, TAG } from './layout.js';
-import { getLong, type Producer, SKIP } from './producer.js';
+import { CONTEXT, INLINE, KIND, SIZE_LOW, TAG } from './layout.js';
+import type { Polled } from './poll-set.js';
+import { getAddress, getSize, type Producer, SKIP } from './producer.js';
+import {
+  ABANDONED,
+  ANNOUNCE,
+  ApertureSender,
+  EAGER,
+  EAGER_LONG,
+  EAGER_SYNCHRONOUS,
+  FRAGMENT,
+  type Reach,
+  REVOKE,
+  REVOKED,
+  TAKEN,
+  type Thresholds,
+  WANTED,
+} from './sender.js';
 
-/** A message in its cell. */
-const EAGER = 1;
-/** A message in slots. */
-const EAGER_LONG = 6;
-/** A message of this size waits at its sender; says where it stands there. */
-const ANNOUNCE = 2;
-/** The receiver has copied the message itself. */
-const TAKEN = 3;
-/** The receiver wants the message in fragments. */
-const WANTED = 4;
-const FRAGMENT = 5;
-
-/** The doors to the other process that this one has besides the aperture. */
-export interface Reach {
-  /** Wakes the peer if it sleeps; called after each cell that was published. */
-  wake(): void;
-  /** Address of a memory for the peer's `read`; 0 when the peer could not read it. */
-  addressOf(memory: Memory): number;
-  /** Copies from the peer's memory; false when it can't be done this way. */
-  read(address: number, memory: Memory, length: number): boolean;
-}
-
-/** Largest message that is sent whole, and length of fragments; at most `longestPayload` of the queue. */
-export interface Thresholds {
-  readonly eagerBytes: number;
-  readonly fragmentBytes: number;
-}
-
-interface Reply {
-  readonly kind: number;
-  readonly id: number;
-  readonly argument: number;
-}
-
-export class AperturePeer implements Peer {
-  readonly rank: number;
-  readonly #producer: Producer;
+export class AperturePeer extends ApertureSender implements Peer, Polled {
   readonly #consumer: Consumer;
-  readonly #words: Int32Array;
-  readonly #incoming: Incoming;
-  readonly #reach: Reach;
-  readonly #eagerBytes: number;
-  readonly #fragmentBytes: number;
-
-  /** Sends in order that the queue had no room for. */
-  readonly #waiting: Request[] = [];
-  /** Replies that it had no room for; they go first, since the peer waits for them. */
-  readonly #replies: Reply[] = [];
-  /** Sends that go out in fragments, one after the other. */
-  readonly #streaming: { request: Request; receiveId: number }[] = [];
-  /** Announced sends by their id. */
-  readonly #announced = new Map<number, Request>();
+  readonly #unexpectedBytes: number;
   /** Receives that fragments come in for, by their id. */
   readonly #receiving = new Map<number, Request>();
-  #lastId = 0;
+  /** Messages that came before their receives and that the sender may take back, by its name for them. */
+  readonly #revocable = new Map<number, UnexpectedMessage>();
+  /** What came before its receive takes up so much. */
+  #keptBytes = 0;
+  /** The sender has been told that this is enough. */
+  #isFull = false;
+  wasHeard = false;
 
   constructor(
     rank: number,
@@ -80,276 +62,226 @@ export class AperturePeer implements Peer {
     reach: Reach,
     thresholds: Thresholds,
   ) {
-    this.rank = rank;
-    this.#producer = producer;
+    super(rank, producer, words, incoming, reach, thresholds);
     this.#consumer = consumer;
-    this.#words = words;
-    this.#incoming = incoming;
-    this.#reach = reach;
-    this.#eagerBytes = thresholds.eagerBytes;
-    this.#fragmentBytes = thresholds.fragmentBytes;
-  }
-
-  trySend(context: number, tag: number, memory: Memory): boolean {
-    if (this.isStalled) return false;
-    if (memory.byteLength <= INLINE_BYTES) {
-      if (!this.#producer.tryShort(EAGER, context, tag, memory)) return false;
-      this.#reach.wake();
-      return true;
-    }
-    return memory.byteLength <= this.#eagerBytes && this.#tryLong(context, tag, memory);
-  }
-
-  #tryLong(context: number, tag: number, memory: Memory): boolean {
-    if (!this.#producer.tryLong(EAGER_LONG, context, tag, memory)) return false;
-    this.#reach.wake();
-    return true;
-  }
-
-  send(request: Request): void {
-    if (this.#waiting.length > 0 || !this.#begin(request)) {
-      this.#waiting.push(request);
-      this.isStalled = true;
-    }
-  }
-
-  withdraw(request: Request): boolean {
-    const index = this.#waiting.indexOf(request);
-    if (index < 0) return false;
-    this.#waiting.splice(index, 1);
-    return true;
-  }
-
-  /** True while something may wait for room in the queue; a field, since each poll looks at it. */
-  isStalled = false;
-
-  /** Sends on what waited for room; true if anything went. */
-  push(): boolean {
-    const moved = this.#pushInOrder();
-    this.isStalled =
-      this.#waiting.length > 0 || this.#replies.length > 0 || this.#streaming.length > 0;
-    return moved;
-  }
-
-  #pushInOrder(): boolean {
-    let moved = false;
-    while (this.#replies.length > 0) {
-      const { kind, id, argument } = this.#replies[0];
-      if (!this.#producer.tryReply(kind, id, argument)) return moved;
-      this.#replies.shift();
-      this.#reach.wake();
-      moved = true;
-    }
-    while (this.#waiting.length > 0 && this.#begin(this.#waiting[0])) {
-      this.#waiting.shift();
-      moved = true;
-    }
-    while (this.#streaming.length > 0) {
-      const { request, receiveId } = this.#streaming[0];
-      if (!this.#sendFragment(request, receiveId)) return moved;
-      moved = true;
-      if (request.progressed === request.byteLength) {
-        this.#streaming.shift();
-        request.complete();
-      }
-    }
-    return moved;
+    this.#unexpectedBytes = thresholds.unexpectedBytes;
   }
 
   /** Handles the next message from this peer, if there is one. */
   poll(): boolean {
     const cell = this.#consumer.peek();
     if (cell < 0) return false;
-    const word = this.#words[cell + KIND];
+    this.wasHeard = true;
+    const kind = this.words[cell + KIND] & 0xff;
     let isWaitedFor: boolean;
-    if ((word & 0xff) === EAGER) {
-      this.#receiveShort(cell, word >>> 8);
+    if (kind === EAGER) {
+      this.#receiveShort(cell);
       isWaitedFor = this.#consumer.releaseShort();
     } else {
-      isWaitedFor = this.#handle(cell, word & 0xff, word >>> 8);
+      isWaitedFor = this.#handle(cell, kind);
     }
-    if (isWaitedFor) this.#reach.wake();
+    if (isWaitedFor) this.reach.wake();
     return true;
   }
 
   /** Handles a cell of another kind than the shortest messages; true if the sender waits for its room. */
-  #handle(cell: number, kind: number, context: number): boolean {
+  #handle(cell: number, kind: number): boolean {
     switch (kind) {
       case SKIP:
         return this.#consumer.skip();
       case EAGER_LONG:
-        return this.#consumer.releaseLong(this.#receiveLong(cell, context));
+        return this.#consumer.releaseLong(this.#receiveLong(cell, 0));
+      case EAGER_SYNCHRONOUS:
+        return this.#consumer.releaseLong(this.#receiveLong(cell, this.words[cell + INLINE]));
       case FRAGMENT:
         return this.#consumer.releaseLong(this.#receiveFragment(cell));
       case ANNOUNCE:
-        this.#receiveAnnouncement(cell, context);
+        this.#receiveAnnouncement(cell);
         break;
       case TAKEN:
-        this.#finishTaken(cell);
+        this.finishTaken(cell);
         break;
       case WANTED:
-        this.#beginStream(cell);
+        this.beginStream(cell);
+        break;
+      case REVOKE:
+        this.#revoke(this.words[cell + TAG]);
+        break;
+      case REVOKED:
+        this.finishRevoked(this.words[cell + TAG]);
+        break;
+      case ABANDONED:
+        this.#finishAbandoned(this.words[cell + TAG]);
         break;
       default:
-        throw this.#garbled(`a cell of kind ${kind}`);
+        throw this.garbled(`a cell of kind ${kind}`);
     }
     return this.#consumer.releaseShort();
   }
 
   deliver(message: UnexpectedMessage, request: Request): void {
-    if (message.payload !== undefined) {
-      if (!this.#incoming.accept(request, this.rank, message.tag, message.byteLength)) return;
-      request.memory.bytes.set(message.payload);
-      request.complete();
-    } else {
-      this.#fetch(request, message.tag, message.byteLength, message.sendId, message.address);
+    const { tag, byteLength, sendId, payload } = message;
+    if (sendId !== 0) this.#revocable.delete(sendId);
+    if (payload === undefined) {
+      this.#fetch(request, tag, byteLength, sendId, message.address);
+      return;
     }
+    this.#forget(byteLength);
+    const fits = this.incoming.accept(request, this.rank, tag, byteLength);
+    if (fits) this.incoming.fill(request, payload);
+    if (sendId !== 0) this.reply(TAKEN, sendId, 0);
   }
 
-  fail(error: (request: Request) => Error): void {
-    const lost = [
-      ...this.#waiting,
-      ...this.#streaming.map(({ request }) => request),
-      ...this.#announced.values(),
-      ...this.#receiving.values(),
-    ];
-    this.#waiting.length = 0;
-    this.#streaming.length = 0;
-    this.#replies.length = 0;
-    this.#announced.clear();
+  override fail(error: (request: Request) => Error): void {
+    super.fail(error);
+    const lost = [...this.#receiving.values()];
     this.#receiving.clear();
     for (const request of lost) request.fail(error(request));
   }
 
-  #begin(request: Request): boolean {
-    const { context, tag, memory } = request;
-    if (!memory.isWhole) {
-      request.fail(this.#incoming.shrunk(request));
-      return true;
-    }
-    if (memory.byteLength <= this.#eagerBytes) {
-      const isShort = memory.byteLength <= INLINE_BYTES;
-      const isPlaced = isShort
-        ? this.#producer.tryShort(EAGER, context, tag, memory)
-        : this.#producer.tryLong(EAGER_LONG, context, tag, memory);
-      if (!isPlaced) return false;
-      this.#reach.wake();
-      request.complete();
-      return true;
-    }
-    const id = this.#newId();
-    const address = this.#reach.addressOf(memory);
-    const { byteLength } = memory;
-    if (!this.#producer.tryAnnouncement(ANNOUNCE, context, tag, byteLength, id, address)) {
-      return false;
-    }
-    request.byteLength = byteLength;
-    this.#announced.set(id, request);
-    this.#reach.wake();
-    return true;
-  }
-
-  #sendFragment(request: Request, receiveId: number): boolean {
-    const { memory, progressed } = request;
-    if (!memory.isWhole) {
-      // The receiver was promised these bytes, and nothing can make up for them.
-      throw this.#incoming.shrunk(request);
-    }
-    const left = request.byteLength - progressed;
-    const length = left < this.#fragmentBytes ? left : this.#fragmentBytes;
-    if (!this.#producer.tryFragment(FRAGMENT, receiveId, memory, progressed, length)) return false;
-    this.#reach.wake();
-    request.progressed += length;
-    return true;
-  }
-
-  #receiveShort(cell: number, context: number): void {
-    const tag = this.#words[cell + TAG];
+  #receiveShort(cell: number): void {
+    const words = this.words;
+    const tag = words[cell + TAG];
+    const context = words[cell + CONTEXT];
     // Of a sender that lies no more than the cell is believed.
-    const byteLength = this.#words[cell + SIZE_LOW] & 0x3f;
-    const request = this.#incoming.match(context, this.rank, tag);
+    const byteLength = words[cell + SIZE_LOW] & 0x3f;
+    this.counts.addReceived(INLINE_MESSAGES, byteLength);
+    const request = this.incoming.match(context, this.rank, tag);
     if (request === undefined) {
-      this.#keepWhole(cell, context, tag, byteLength);
-    } else if (this.#incoming.accept(request, this.rank, tag, byteLength)) {
+      this.#keepWhole(cell, context, tag, byteLength, 0);
+    } else if (this.incoming.accept(request, this.rank, tag, byteLength)) {
       this.#consumer.takeShort(cell, byteLength, request.memory);
       request.complete();
     }
   }
 
   /** Returns the bytes of payload that the cell had, as does receiveFragment. */
-  #receiveLong(cell: number, context: number): number {
-    const tag = this.#words[cell + TAG];
-    const byteLength = this.#words[cell + SIZE_LOW];
-    if (byteLength <= INLINE_BYTES || byteLength > this.#eagerBytes) {
-      throw this.#garbled(`a whole message of ${byteLength} bytes`);
+  #receiveLong(cell: number, sendId: number): number {
+    const words = this.words;
+    const tag = words[cell + TAG];
+    const context = words[cell + CONTEXT];
+    const byteLength = words[cell + SIZE_LOW];
+    if (byteLength < 0 || byteLength > this.eagerBytes) {
+      throw this.garbled(`a whole message of ${byteLength} bytes`);
     }
-    const request = this.#incoming.match(context, this.rank, tag);
+    this.counts.addReceived(EAGER_MESSAGES, byteLength);
+    const request = this.incoming.match(context, this.rank, tag);
     if (request === undefined) {
-      this.#keepWhole(cell, context, tag, byteLength);
-    } else if (this.#incoming.accept(request, this.rank, tag, byteLength)) {
+      this.#keepWhole(cell, context, tag, byteLength, sendId);
+      return byteLength;
+    }
+    if (this.incoming.accept(request, this.rank, tag, byteLength)) {
       this.#consumer.takePayload(cell, byteLength, request.memory, 0);
       request.complete();
     }
+    if (sendId !== 0) this.reply(TAKEN, sendId, 0);
     return byteLength;
   }
 
-  #keepWhole(cell: number, context: number, tag: number, byteLength: number): void {
-    const payload = this.#consumer.takeCopy(cell, byteLength);
-    this.#incoming.keep(context, this.rank, tag, byteLength, this, payload, 0, 0);
+  #keepWhole(cell: number, context: number, tag: number, byteLength: number, sendId: number): void {
+    const payload = this.#consumer.takeCopy(cell, byteLength, sendId === 0);
+    this.#keptBytes += byteLength + UNEXPECTED_OVERHEAD_BYTES;
+    if (this.#keptBytes > this.#unexpectedBytes && !this.#isFull) {
+      this.#isFull = true;
+      this.#consumer.setCongested(true);
+    }
+    this.#keep(context, tag, byteLength, payload, sendId, 0);
   }
 
-  #receiveAnnouncement(cell: number, context: number): void {
-    const words = this.#words;
-    const tag = words[cell + TAG];
-    const byteLength = getLong(words, cell + SIZE_LOW);
-    const sendId = words[cell + INLINE];
-    const address = getLong(words, cell + INLINE + 1);
-    const request = this.#incoming.match(context, this.rank, tag);
-    if (request === undefined) {
-      this.#incoming.keep(context, this.rank, tag, byteLength, this, undefined, sendId, address);
-    } else {
-      this.#fetch(request, tag, byteLength, sendId, address);
+  #keep(
+    context: number,
+    tag: number,
+    byteLength: number,
+    payload: Uint8Array | undefined,
+    sendId: number,
+    address: number,
+  ): void {
+    const { rank } = this;
+    this.counts.addUnexpected();
+    const message = this.incoming.keep(
+      context,
+      rank,
+      tag,
+      byteLength,
+      this,
+      payload,
+      sendId,
+      address,
+    );
+    if (sendId !== 0) this.#revocable.set(sendId, message);
+  }
+
+  /** What was kept is no longer. */
+  #forget(byteLength: number): void {
+    this.#keptBytes -= byteLength + UNEXPECTED_OVERHEAD_BYTES;
+    if (this.#isFull && this.#keptBytes <= this.#unexpectedBytes / 2) {
+      this.#isFull = false;
+      this.#consumer.setCongested(false);
     }
+  }
+
+  #receiveAnnouncement(cell: number): void {
+    const words = this.words;
+    const tag = words[cell + TAG];
+    const context = words[cell + CONTEXT];
+    const byteLength = getSize(words, cell);
+    const sendId = words[cell + INLINE];
+    const address = getAddress(words, cell);
+    const request = this.incoming.match(context, this.rank, tag);
+    if (request === undefined) this.#keep(context, tag, byteLength, undefined, sendId, address);
+    else this.#fetch(request, tag, byteLength, sendId, address);
   }
 
   /** Brings a matched message over: by a copy of our own, or by asking for it. */
   #fetch(request: Request, tag: number, byteLength: number, sendId: number, address: number): void {
-    if (!this.#incoming.accept(request, this.rank, tag, byteLength)) {
-      // The sender's part is done: a truncated receive is the receiver's error alone.
-      this.#reply(TAKEN, sendId, 0);
+    if (this.failure !== undefined) {
+      request.fail(this.failure(request));
       return;
     }
-    if (address !== 0 && this.#reach.read(address, request.memory, byteLength)) {
-      this.#reply(TAKEN, sendId, 0);
+    if (!this.incoming.accept(request, this.rank, tag, byteLength)) {
+      // The sender's part is done: a truncated receive is the receiver's error alone.
+      this.reply(TAKEN, sendId, 0);
+      return;
+    }
+    if (address !== 0 && this.reach.read(address, request.memory, byteLength)) {
+      this.counts.addReceived(SINGLE_COPY_MESSAGES, byteLength);
+      this.reply(TAKEN, sendId, 0);
       request.complete();
       return;
     }
-    const id = this.#newId();
+    const id = this.newId();
     this.#receiving.set(id, request);
-    this.#reply(WANTED, sendId, id);
+    this.reply(WANTED, sendId, id);
   }
 
-  #finishTaken(cell: number): void {
-    const id = this.#words[cell + TAG];
-    const request = this.#announced.get(id);
-    if (request === undefined) throw this.#garbled(`an answer to send ${id}`);
-    this.#announced.delete(id);
-    request.complete();
+  /** Unless a receive, or a matched probe, has the message: then the answer to that is on its way. */
+  #revoke(sendId: number): void {
+    const message = this.#revocable.get(sendId);
+    if (message?.queue === undefined) return;
+    this.#revocable.delete(sendId);
+    this.incoming.unexpected.remove(message);
+    if (message.payload !== undefined) this.#forget(message.byteLength);
+    this.reply(REVOKED, sendId, 0);
   }
 
-  #beginStream(cell: number): void {
-    const id = this.#words[cell + TAG];
-    const request = this.#announced.get(id);
-    if (request === undefined) throw this.#garbled(`a demand for send ${id}`);
-    this.#announced.delete(id);
-    this.#streaming.push({ request, receiveId: this.#words[cell + INLINE] });
-    this.push();
+  #finishAbandoned(id: number): void {
+    const request = this.#receiving.get(id);
+    if (request === undefined) throw this.garbled(`the end of receive ${id}`);
+    this.#receiving.delete(id);
+    request.fail(
+      new MpiError(
+        'ERR_MPI_BUFFER',
+        `${request.describe()}: rank ${this.rank} detached, transferred or shrunk its buffer while this message was ` +
+          'under way; leave a buffer alone until its send is done',
+        { operands: request.operands() },
+      ),
+    );
   }
 
   #receiveFragment(cell: number): number {
-    const words = this.#words;
+    const words = this.words;
     const id = words[cell + TAG];
-    const offset = getLong(words, cell + SIZE_LOW);
+    const offset = getSize(words, cell);
     const length = words[cell + INLINE];
     const request = this.#receiving.get(id);
     if (
@@ -358,7 +290,7 @@ export class AperturePeer implements Peer {
       offset !== request.progressed ||
       offset + length > request.byteLength
     ) {
-      throw this.#garbled(`a fragment of ${length} bytes at ${offset} for receive ${id}`);
+      throw this.garbled(`a fragment of ${length} bytes at ${offset} for receive ${id}`);
     }
     // Without its memory it goes on to the end of the message, since the sender knows nothing of that.
     if (request.memory.isWhole) {
@@ -367,32 +299,10 @@ export class AperturePeer implements Peer {
     request.progressed = offset + length;
     if (request.progressed === request.byteLength) {
       this.#receiving.delete(id);
+      this.counts.addReceived(FRAGMENTED_MESSAGES, request.byteLength);
       if (request.memory.isWhole) request.complete();
-      else request.fail(this.#incoming.shrunk(request));
+      else request.fail(this.incoming.shrunk(request));
     }
     return length;
-  }
-
-  #reply(kind: number, id: number, argument: number): void {
-    if (this.#replies.length === 0 && this.#producer.tryReply(kind, id, argument)) {
-      this.#reach.wake();
-    } else {
-      this.#replies.push({ kind, id, argument });
-      this.isStalled = true;
-    }
-  }
-
-  #newId(): number {
-    this.#lastId = this.#lastId === 0x7fffffff ? 1 : this.#lastId + 1;
-    return this.#lastId;
-  }
-
-  #garbled(what: string): MpiError {
-    return new MpiError(
-      'ERR_MPI_LAYOUT',
-      `rank ${this.rank} sent ${what}, which is no message of this version of viaduct; ` +
-        'start all ranks with the same version, and let no other program write to their aperture',
-      { operands: { rank: this.rank } },
-    );
   }
 }

@@ -16,14 +16,15 @@ import {
 } from './copy.js';
 import {
   CELL_WORDS,
+  CONGESTED,
   CONSUMED,
+  CONTEXT,
   INLINE,
   KIND,
   type QueueGeometry,
   type QueuePlace,
   ROOM_WANTED,
   SHIFT,
-  SIZE_HIGH,
   SIZE_LOW,
   STAMP,
   TAG,
@@ -47,6 +48,8 @@ export class Producer {
   /** How far the receiver has read, when last looked at. */
   #consumed = 0;
   #roomWanted = false;
+  /** Called when the receiver turns out to have as much as it can keep. */
+  onCongestion: () => void = () => undefined;
 
   constructor(window: Window, place: QueuePlace, geometry: QueueGeometry) {
     this.#window = window;
@@ -64,8 +67,9 @@ export class Producer {
     const number = this.#cell;
     if (((number - this.#consumed) | 0) >= this.#cells && this.#claim(1) < 0) return false;
     const cell = this.#firstCell + (number & (this.#cells - 1)) * CELL_WORDS;
-    words[cell + KIND] = kind | (context << 8);
+    words[cell + KIND] = kind;
     words[cell + TAG] = tag;
+    words[cell + CONTEXT] = context;
     words[cell + SIZE_LOW] = memory.byteLength;
     copyOutShort(this.#window, (cell + INLINE) << 2, memory);
     if (this.#roomWanted) this.#wantNoRoom();
@@ -76,7 +80,7 @@ export class Producer {
   }
 
   /** Places a longer message as a whole; false when there is no room for it now. */
-  tryLong(kind: number, context: number, tag: number, memory: Memory): boolean {
+  tryLong(kind: number, context: number, tag: number, memory: Memory, sendId: number): boolean {
     const length = memory.byteLength;
     const words = this.#words;
     const slots = this.#slotsFor(length);
@@ -84,10 +88,12 @@ export class Producer {
     if (index < 0) return false;
     const cell = this.#firstCell + index * CELL_WORDS;
     const place = this.#place(index, length, length < ALIAS_FROM_BYTES ? 0 : memory.pageOffset);
-    words[cell + KIND] = kind | (context << 8);
+    words[cell + KIND] = kind;
     words[cell + TAG] = tag;
+    words[cell + CONTEXT] = context;
     words[cell + SIZE_LOW] = length;
     words[cell + SHIFT] = place - this.#slot(index);
+    words[cell + INLINE] = sendId;
     this.#window.bytes.set(memory.bytes, place);
     this.#publish(cell, slots);
     return true;
@@ -106,11 +112,12 @@ export class Producer {
     if (index < 0) return false;
     const cell = this.#firstCell + index * CELL_WORDS;
     const words = this.#words;
-    words[cell + KIND] = kind | (context << 8);
+    putSize(words, cell, kind, byteLength);
     words[cell + TAG] = tag;
-    putLong(words, cell + SIZE_LOW, byteLength);
+    words[cell + CONTEXT] = context;
     words[cell + INLINE] = sendId;
-    putLong(words, cell + INLINE + 1, address);
+    words[cell + INLINE + 1] = address | 0;
+    words[cell + INLINE + 2] = (address / TWO_TO_32) | 0;
     this.#publish(cell, 1);
     return true;
   }
@@ -142,9 +149,8 @@ export class Producer {
       aliases(place, source, length),
     );
     const words = this.#words;
-    words[cell + KIND] = kind;
+    putSize(words, cell, kind, offset);
     words[cell + TAG] = id;
-    putLong(words, cell + SIZE_LOW, offset);
     words[cell + SHIFT] = place - this.#slot(index);
     words[cell + INLINE] = length;
     this.#publish(cell, slots);
@@ -195,6 +201,12 @@ export class Producer {
       Atomics.store(words, this.#control + ROOM_WANTED, 1);
     }
     this.#consumed = Atomics.load(words, this.#control + CONSUMED);
+    if (words[this.#control + CONGESTED] !== 0) this.onCongestion();
+  }
+
+  /** Whether the receiver wants no more messages that it has not asked for. */
+  get isCongested(): boolean {
+    return Atomics.load(this.#words, this.#control + CONGESTED) !== 0;
   }
 
   #wantNoRoom(): void {
@@ -210,12 +222,16 @@ export class Producer {
   }
 }
 
-function putLong(words: Int32Array, at: number, value: number): void {
-  words[at] = value | 0;
-  words[at + SIZE_HIGH - SIZE_LOW] = (value / TWO_TO_32) | 0;
+/** Kind, and a size or offset of up to 53 bits. */
+function putSize(words: Int32Array, cell: number, kind: number, size: number): void {
+  words[cell + KIND] = kind | (Math.floor(size / TWO_TO_32) << 8);
+  words[cell + SIZE_LOW] = size | 0;
 }
 
-/** A number of up to 53 bits from two words. */
-export function getLong(words: Int32Array, at: number): number {
-  return words[at + SIZE_HIGH - SIZE_LOW] * TWO_TO_32 + (words[at] >>> 0);
+export function getSize(words: Int32Array, cell: number): number {
+  return (words[cell + KIND] >>> 8) * TWO_TO_32 + (words[cell + SIZE_LOW] >>> 0);
+}
+
+export function getAddress(words: Int32Array, cell: number): number {
+  return words[cell + INLINE + 2] * TWO_TO_32 + (words[cell + INLINE + 1] >>> 0);
 }

@@ -2,11 +2,15 @@
 import type { Aperture } from '../../../aperture/index.js';
 import { addressOf } from '../../../aperture/address.js';
 import { loadOrdered } from '../../../aperture/ordered.js';
-import { DOORBELL_WORD, SLEEPING_WORD } from '../../../aperture/participants.js';
+import { DOORBELL_WORD, SLEEPING_WORD, SLEEPS } from '../../../aperture/participants.js';
 import { readProcess } from '../../../aperture/process-copy.js';
 import { wakeDoorbell } from '../../../aperture/waiting.js';
 import type { Memory } from '../../memory.js';
-import type { Reach } from './peer.js';
+import type { Inbox } from './inbox.js';
+import type { Reach } from './sender.js';
+
+/** V8 keeps the bytes of smaller views among its own objects, and moves them. */
+const SMALLEST_AT_REST_BYTES = 65;
 
 export class PeerReach implements Reach {
   readonly #aperture: Aperture;
@@ -20,9 +24,21 @@ export class PeerReach implements Reach {
   #isLocal: boolean | undefined;
   #pid = 0;
   #cannotRead = false;
+  readonly #inbox: Inbox | undefined;
+  readonly #ownRank: number;
 
-  /** @param mayRead false keeps the single copy off, for tests of the other protocol. */
-  constructor(aperture: Aperture, rank: number, kernel: bigint, mayRead: boolean) {
+  /**
+   * @param mayRead false keeps the single copy off, for tests of the other protocol.
+   * @param inbox the peer's, if it has one, in which `ownRank` leaves word.
+   */
+  constructor(
+    aperture: Aperture,
+    rank: number,
+    kernel: bigint,
+    mayRead: boolean,
+    inbox: Inbox | undefined,
+    ownRank: number,
+  ) {
     this.#aperture = aperture;
     this.#rank = rank;
     this.#words = aperture.participants.words;
@@ -31,16 +47,31 @@ export class PeerReach implements Reach {
     this.#doorbell = record + DOORBELL_WORD;
     this.#kernel = kernel;
     this.#mayRead = mayRead;
+    this.#inbox = inbox;
+    this.#ownRank = ownRank;
   }
 
   wake(): void {
-    if (loadOrdered(this.#words, this.#sleeping) === 0) return;
+    if (loadOrdered(this.#words, this.#sleeping) !== 0) this.#tell();
+  }
+
+  #tell(): void {
+    this.#inbox?.tell(this.#ownRank);
+    if ((loadOrdered(this.#words, this.#sleeping) & SLEEPS) === 0) return;
     Atomics.add(this.#words, this.#doorbell, 1);
     if (this.isLocal) wakeDoorbell(this.#aperture, this.#doorbell);
   }
 
   addressOf(memory: Memory): number {
-    return this.#mayRead && this.isLocal ? addressOf(memory.bytes) : 0;
+    const isReadable = this.#mayRead && this.isLocal && memory.byteLength >= SMALLEST_AT_REST_BYTES;
+    return isReadable ? addressOf(memory.bytes) : 0;
+  }
+
+  /** Why a long message is or is not copied by its receiver alone. */
+  get whyRead(): string | undefined {
+    return this.#mayRead && this.isLocal && !this.#cannotRead
+      ? 'the receiver may read the sender’s memory'
+      : undefined;
   }
 
   read(address: number, memory: Memory, length: number): boolean {

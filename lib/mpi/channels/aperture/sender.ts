@@ -1,0 +1,356 @@
+/** The sending half of the protocol between two ranks of one aperture: what is on its way to the peer. */
+import { MpiError } from '../../errors.js';
+import type { Incoming } from '../../incoming.js';
+import type { Memory } from '../../memory.js';
+import { type Request, SYNCHRONOUS } from '../../request.js';
+import {
+  EAGER_MESSAGES,
+  FRAGMENTED_MESSAGES,
+  INLINE_MESSAGES,
+  SINGLE_COPY_MESSAGES,
+  type TrafficCounters,
+  TrafficCounts,
+} from '../../traffic.js';
+import type { Explanation } from '../channel.js';
+import { INLINE, INLINE_BYTES, TAG } from './layout.js';
+import type { Producer } from './producer.js';
+
+/** A message in its cell. */
+export const EAGER = 1;
+/** A message in slots. */
+export const EAGER_LONG = 6;
+/** A message of this size waits at its sender; says where it stands there. */
+export const ANNOUNCE = 2;
+/** The receiver has copied the message itself. */
+export const TAKEN = 3;
+/** The receiver wants the message in fragments. */
+export const WANTED = 4;
+export const FRAGMENT = 5;
+/** A message in slots whose sender wants to hear when a receive meets it. */
+export const EAGER_SYNCHRONOUS = 7;
+/** The sender takes an announced message back, if no receive has met it. */
+export const REVOKE = 8;
+/** None had. */
+export const REVOKED = 9;
+/** The sender cannot go on with a message: its memory is gone. */
+export const ABANDONED = 10;
+
+/** The doors to the other process that this one has besides the aperture. */
+export interface Reach {
+  /** Wakes the peer if it sleeps; called after each cell that was published. */
+  wake(): void;
+  /** Address of a memory for the peer's `read`; 0 when the peer could not read it. */
+  addressOf(memory: Memory): number;
+  /** Copies from the peer's memory; false when it can't be done this way. */
+  read(address: number, memory: Memory, length: number): boolean;
+  /** Why the receiver copies long messages alone; undefined if it does not. */
+  readonly whyRead: string | undefined;
+}
+
+/** Largest message that is sent whole, and length of fragments; at most `longestPayload` of the queue. */
+export interface Thresholds {
+  readonly eagerBytes: number;
+  readonly fragmentBytes: number;
+  /** What messages of one peer may take that come before their receives. */
+  readonly unexpectedBytes: number;
+}
+
+interface Reply {
+  readonly kind: number;
+  readonly id: number;
+  readonly argument: number;
+}
+
+export abstract class ApertureSender {
+  readonly rank: number;
+  protected readonly words: Int32Array;
+  protected readonly incoming: Incoming;
+  protected readonly reach: Reach;
+  protected readonly counts = new TrafficCounts();
+  protected readonly eagerBytes: number;
+  readonly #producer: Producer;
+  readonly #fragmentBytes: number;
+
+  /** Sends in order that the queue had no room for. */
+  readonly #waiting: Request[] = [];
+  /** Replies that it had no room for; they go first, since the peer waits for them. */
+  readonly #replies: Reply[] = [];
+  /** Sends that go out in fragments, one after the other. */
+  readonly #streaming: { request: Request; receiveId: number }[] = [];
+  /** Announced sends by their id. */
+  readonly #announced = new Map<number, Request>();
+  #lastId = 0;
+  /** The receiver keeps as much as it may of what came before its receives. */
+  #isCongested = false;
+  /** What becomes of all that is begun with a peer that is gone. */
+  protected failure: ((request: Request) => Error) | undefined = undefined;
+  /** Nothing keeps a short message from going; one field for all that might. */
+  #isClear = true;
+  /** True while something may wait for room in the queue; a field, since each poll looks at it. */
+  isStalled = false;
+  /** Called when something has to wait for room: `push` is then to be called. */
+  onStall: () => void = () => undefined;
+
+  constructor(
+    rank: number,
+    producer: Producer,
+    words: Int32Array,
+    incoming: Incoming,
+    reach: Reach,
+    thresholds: Thresholds,
+  ) {
+    this.rank = rank;
+    this.#producer = producer;
+    this.words = words;
+    this.incoming = incoming;
+    this.reach = reach;
+    this.eagerBytes = thresholds.eagerBytes;
+    this.#fragmentBytes = thresholds.fragmentBytes;
+    producer.onCongestion = () => {
+      this.#isCongested = true;
+      this.#isClear = false;
+    };
+  }
+
+  trySend(context: number, tag: number, memory: Memory): boolean {
+    if (!this.#isClear) return false;
+    const { byteLength } = memory;
+    if (byteLength <= INLINE_BYTES) {
+      if (!this.#producer.tryShort(EAGER, context, tag, memory)) return false;
+      this.counts.addSent(INLINE_MESSAGES, byteLength);
+      this.reach.wake();
+      return true;
+    }
+    return byteLength <= this.eagerBytes && this.#tryLong(context, tag, memory);
+  }
+
+  #tryLong(context: number, tag: number, memory: Memory): boolean {
+    if (!this.#producer.tryLong(EAGER_LONG, context, tag, memory, 0)) return false;
+    this.counts.addSent(EAGER_MESSAGES, memory.byteLength);
+    this.reach.wake();
+    return true;
+  }
+
+  send(request: Request): void {
+    if (this.failure !== undefined) {
+      request.fail(this.failure(request));
+      return;
+    }
+    if (this.#waiting.length > 0 || !this.#begin(request)) {
+      this.#waiting.push(request);
+      this.#stall();
+    }
+  }
+
+  withdraw(request: Request): boolean | undefined {
+    const index = this.#waiting.indexOf(request);
+    if (index >= 0) {
+      this.#waiting.splice(index, 1);
+      return true;
+    }
+    if (this.#announced.get(request.id) !== request) return false;
+    this.reply(REVOKE, request.id, 0);
+    return undefined;
+  }
+
+  /** Sends on what waited for room; true if anything went. */
+  push(): boolean {
+    const moved = this.#pushInOrder();
+    this.isStalled =
+      this.#waiting.length > 0 || this.#replies.length > 0 || this.#streaming.length > 0;
+    this.#isClear = !this.isStalled && !this.#isCongested && this.failure === undefined;
+    return moved;
+  }
+
+  #stall(): void {
+    this.isStalled = true;
+    this.#isClear = false;
+    this.onStall();
+  }
+
+  pending(): Request[] {
+    return [
+      ...this.#waiting,
+      ...this.#streaming.map(({ request }) => request),
+      ...this.#announced.values(),
+    ];
+  }
+
+  explain(byteLength: number): Explanation {
+    const channel = 'aperture';
+    const isCongested = this.#producer.isCongested;
+    if (byteLength <= this.eagerBytes && !isCongested) {
+      return byteLength <= INLINE_BYTES
+        ? { channel, protocol: 'inline', reason: `at most ${INLINE_BYTES} bytes: within one cell` }
+        : { channel, protocol: 'eager', reason: `at most ${this.eagerBytes} bytes: sent whole` };
+    }
+    const why = isCongested
+      ? `rank ${this.rank} keeps as much as it may of what came before its receives, so it asks for each message`
+      : `more than ${this.eagerBytes} bytes: its receiver asks for it`;
+    const { whyRead } = this.reach;
+    return whyRead === undefined
+      ? {
+          channel,
+          protocol: 'fragments',
+          reason: `${why}, and both copy fragments of ${this.#fragmentBytes} bytes at the same time`,
+        }
+      : { channel, protocol: 'single-copy', reason: `${why}, and ${whyRead}` };
+  }
+
+  counters(): TrafficCounters {
+    return this.counts.read();
+  }
+
+  fail(error: (request: Request) => Error): void {
+    this.failure = error;
+    this.#isClear = false;
+    this.isStalled = false;
+    const lost = this.pending();
+    this.#waiting.length = 0;
+    this.#streaming.length = 0;
+    this.#replies.length = 0;
+    this.#announced.clear();
+    for (const request of lost) request.fail(error(request));
+  }
+
+  protected finishTaken(cell: number): void {
+    const id = this.words[cell + TAG];
+    const request = this.#announced.get(id);
+    if (request === undefined) throw this.garbled(`an answer to send ${id}`);
+    this.#announced.delete(id);
+    const { byteLength } = request;
+    if (request.mode !== SYNCHRONOUS || byteLength > this.eagerBytes) {
+      this.counts.addSent(SINGLE_COPY_MESSAGES, byteLength);
+    }
+    request.complete();
+  }
+
+  protected beginStream(cell: number): void {
+    const id = this.words[cell + TAG];
+    const request = this.#announced.get(id);
+    if (request === undefined) throw this.garbled(`a demand for send ${id}`);
+    this.#announced.delete(id);
+    this.#streaming.push({ request, receiveId: this.words[cell + INLINE] });
+    this.#stall();
+    this.push();
+  }
+
+  protected finishRevoked(id: number): void {
+    const request = this.#announced.get(id);
+    if (request?.withdrawal === undefined) throw this.garbled(`an answer to send ${id}`);
+    this.#announced.delete(id);
+    request.fail(request.withdrawal);
+  }
+
+  protected reply(kind: number, id: number, argument: number): void {
+    if (this.failure !== undefined) return;
+    if (this.#replies.length === 0 && this.#producer.tryReply(kind, id, argument)) {
+      this.reach.wake();
+    } else {
+      this.#replies.push({ kind, id, argument });
+      this.#stall();
+    }
+  }
+
+  protected newId(): number {
+    this.#lastId = this.#lastId === 0x7fffffff ? 1 : this.#lastId + 1;
+    return this.#lastId;
+  }
+
+  protected garbled(what: string): MpiError {
+    return new MpiError(
+      'ERR_MPI_LAYOUT',
+      `rank ${this.rank} sent ${what}, which is no message of this version of viaduct; ` +
+        'start all ranks with the same version, and let no other program write to their aperture',
+      { operands: { rank: this.rank } },
+    );
+  }
+  #pushInOrder(): boolean {
+    let moved = false;
+    while (this.#replies.length > 0) {
+      const { kind, id, argument } = this.#replies[0];
+      if (!this.#producer.tryReply(kind, id, argument)) return moved;
+      this.#replies.shift();
+      this.reach.wake();
+      moved = true;
+    }
+    while (this.#waiting.length > 0 && this.#begin(this.#waiting[0])) {
+      this.#waiting.shift();
+      moved = true;
+    }
+    while (this.#streaming.length > 0) {
+      const { request, receiveId } = this.#streaming[0];
+      if (!request.memory.isWhole) {
+        this.#streaming.shift();
+        this.#replies.push({ kind: ABANDONED, id: receiveId, argument: 0 });
+        request.fail(this.incoming.shrunk(request));
+        return true;
+      }
+      if (!this.#sendFragment(request, receiveId)) return moved;
+      moved = true;
+      if (request.progressed === request.byteLength) {
+        this.#streaming.shift();
+        this.counts.addSent(FRAGMENTED_MESSAGES, request.byteLength);
+        request.complete();
+      }
+    }
+    return moved;
+  }
+
+  #begin(request: Request): boolean {
+    const { context, tag, memory } = request;
+    const { byteLength } = memory;
+    if (!memory.isWhole) {
+      request.fail(this.incoming.shrunk(request));
+      return true;
+    }
+    if (this.#isCongested) this.#isCongested = this.#producer.isCongested;
+    if (byteLength > this.eagerBytes || this.#isCongested) return this.#announce(request);
+    if (request.mode === SYNCHRONOUS) {
+      const id = this.newId();
+      if (!this.#producer.tryLong(EAGER_SYNCHRONOUS, context, tag, memory, id)) return false;
+      this.counts.addSent(EAGER_MESSAGES, byteLength);
+      this.#expectAnswer(request, id);
+      return true;
+    }
+    const isShort = byteLength <= INLINE_BYTES;
+    const isPlaced = isShort
+      ? this.#producer.tryShort(EAGER, context, tag, memory)
+      : this.#producer.tryLong(EAGER_LONG, context, tag, memory, 0);
+    if (!isPlaced) return false;
+    this.counts.addSent(isShort ? INLINE_MESSAGES : EAGER_MESSAGES, byteLength);
+    this.reach.wake();
+    this.#isClear = !this.isStalled && !this.#isCongested;
+    request.complete();
+    return true;
+  }
+
+  #announce(request: Request): boolean {
+    const { context, tag, memory } = request;
+    const { byteLength } = memory;
+    const id = this.newId();
+    const address = this.reach.addressOf(memory);
+    if (!this.#producer.tryAnnouncement(ANNOUNCE, context, tag, byteLength, id, address)) {
+      return false;
+    }
+    this.#expectAnswer(request, id);
+    return true;
+  }
+
+  #expectAnswer(request: Request, id: number): void {
+    request.id = id;
+    request.byteLength = request.memory.byteLength;
+    this.#announced.set(id, request);
+    this.reach.wake();
+  }
+
+  #sendFragment(request: Request, receiveId: number): boolean {
+    const { memory, progressed } = request;
+    const left = request.byteLength - progressed;
+    const length = left < this.#fragmentBytes ? left : this.#fragmentBytes;
+    if (!this.#producer.tryFragment(FRAGMENT, receiveId, memory, progressed, length)) return false;
+    this.reach.wake();
+    request.progressed += length;
+    return true;
+  }
+}

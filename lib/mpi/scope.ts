@@ -1,0 +1,83 @@
+/** What the requests of one communicator have in common: its ranks, its contexts and its error handler. */
+import type { Peer } from './channels/channel.js';
+import type { Engine } from './engine.js';
+import { MpiError } from './errors.js';
+import type { Group } from './group.js';
+import type { RequestScope } from './request.js';
+
+/**
+ * What becomes of an error of a communicator's calls (MPI 4.1, section 9.3): `throw`, the default, throws it, or rejects;
+ * `return` lets the call return, with the error in its status and in `lastError`; `abort` ends the job; a function is
+ * told, and may throw.
+ */
+export type ErrorHandler = 'throw' | 'return' | 'abort' | ((error: MpiError) => void);
+
+/** Contexts of a communicator: its messages, and what it says behind them. */
+export const COLLECTIVE = 1;
+/** Large binary parts of objects. */
+export const PARTS = 2;
+/** What makes new communicators when not all ranks take part. */
+export const CREATION = 3;
+export const CONTEXTS_EACH = 4;
+
+/** Rounds that one collective operation may have. */
+const ROUNDS = 64;
+
+export class Scope implements RequestScope {
+  readonly engine: Engine;
+  readonly context: number;
+  /** Those whom messages go to and come from. */
+  readonly members: Group;
+  /** This process's rank in its own group, which is `members` but in an intercommunicator. */
+  readonly rank: number;
+  /** The way to each member. */
+  readonly peers: readonly Peer[];
+  name: string;
+  errorHandler: ErrorHandler = 'throw';
+  lastError: MpiError | undefined = undefined;
+  isFreed = false;
+  readonly #ranks: Int32Array;
+  #collectives = 0;
+
+  constructor(engine: Engine, context: number, members: Group, rank: number, name: string) {
+    this.engine = engine;
+    this.context = context;
+    this.members = members;
+    this.rank = rank;
+    this.name = name;
+    this.peers = Array.from(members.worldRanks, (world) => engine.peer(world));
+    this.#ranks = members.ranksOfWorld;
+  }
+
+  get owner(): Engine {
+    return this.engine;
+  }
+
+  rankOf(worldRank: number): number {
+    return this.#ranks[worldRank];
+  }
+
+  /** The first of the tags of the next collective operation: all ranks begin them in one order. */
+  nextCollectiveTag(): number {
+    this.#collectives = (this.#collectives + 1) % (2 ** 31 / ROUNDS);
+    return this.#collectives * ROUNDS;
+  }
+
+  raise(error: Error): void {
+    const handler = this.errorHandler;
+    if (handler === 'throw' || !(error instanceof MpiError)) throw error;
+    this.lastError = error;
+    if (handler === 'abort') this.engine.abort(1, `${this.name}: ${error.message}`);
+    if (typeof handler === 'function') handler(error);
+  }
+
+  /** @throws MpiError `ERR_MPI_COMM` when the communicator was freed. */
+  checkUsable(call: string): void {
+    if (!this.isFreed) return;
+    throw new MpiError(
+      'ERR_MPI_COMM',
+      `${call}: communicator ${this.name} was freed; use it before, or another one`,
+      { call, operands: { communicator: this.name } },
+    );
+  }
+}

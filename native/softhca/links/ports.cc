@@ -1,0 +1,99 @@
+#include "softhca/links/ports.h"
+
+#include "softhca/wire/packet.h"
+
+namespace softhca::links {
+
+bool Ports::add(const UdpOptions& options, std::string* problem) {
+  if (has(options.address)) return true;
+  if (ports_.size() + 1 >= most_descriptors) {
+    *problem = "more addresses than this process can have ports of";
+    return false;
+  }
+  if (!relay_) relay_ = Relay::open(owner_.slot, problem);
+  if (!relay_) return false;
+  auto udp = Udp::open(options, problem);
+  if (!udp) return false;
+  ports_.push_back({options.address, std::move(udp)});
+  return true;
+}
+
+Udp* Ports::find(const wire::Gid& address) const {
+  for (const Port& port : ports_)
+    if (port.address == address) return port.udp.get();
+  return nullptr;
+}
+
+uint8_t* Ports::reserve(const Route& route, size_t bytes) {
+  reserved_ = find(route.source);
+  reserved_bytes_ = bytes;
+  if (reserved_) return reserved_->reserve(route, bytes);
+  nowhere_.resize(bytes);
+  return nowhere_.data();
+}
+
+void Ports::send() {
+  if (!reserved_) {
+    ++counts_.refused;
+    return;
+  }
+  counts_.bytes_sent += reserved_bytes_;
+  reserved_->send();
+}
+
+void Ports::flush(uint64_t now_ns) {
+  for (const Port& port : ports_) port.udp->flush(now_ns);
+}
+
+bool Ports::is_mine(const Datagram& packet) {
+  // What is too short to tell is dropped, and counted, here.
+  if (!wire::Bth::check_length(packet.bytes)) return true;
+  const uint32_t slot = owner_.slot_of(wire::Bth::parse(packet.bytes.data()).dest_qp);
+  if (slot == owner_.slot) return true;
+  if (relay_->pass_on(slot, packet)) {
+    ++counts_.handed_on;
+    return false;
+  }
+  // Nobody's, or not deliverable: the engine counts it among those to no queue pair.
+  ++counts_.for_nobody;
+  return true;
+}
+
+size_t Ports::receive(std::span<Datagram> into, uint64_t now_ns) {
+  if (!relay_) return 0;
+  // What is handed on is rare; to ask costs as much as for packets.
+  const bool asks_relay = relay_turn_++ % relay_turns == 0;
+  // One source at a time, as what each gave is valid until it is asked again.
+  for (size_t tried = 0; tried <= ports_.size(); ++tried) {
+    const size_t turn = (next_ + tried) % (ports_.size() + 1);
+    const bool relayed = turn == ports_.size();
+    if (relayed && !asks_relay) continue;
+    const size_t got = relayed ? relay_->receive(into) : ports_[turn].udp->receive(into, now_ns);
+    if (got == 0) continue;
+    next_ = turn + (got < into.size());
+    if (relayed) relay_turn_ = 0;
+    size_t mine = 0;
+    for (const Datagram& packet : into.first(got)) {
+      if (!relayed && !is_mine(packet)) continue;
+      counts_.bytes_received += packet.bytes.size();
+      into[mine++] = packet;
+    }
+    if (mine > 0) return mine;
+  }
+  return 0;
+}
+
+std::vector<int> Ports::descriptors() const {
+  std::vector<int> all;
+  if (relay_) all.push_back(relay_->descriptor());
+  for (const Port& port : ports_) all.push_back(port.udp->descriptor());
+  return all;
+}
+
+PortCounts Ports::counts() const {
+  PortCounts counts = counts_;
+  for (const Port& port : ports_) counts.refused += port.udp->counts().refused;
+  return counts;
+}
+
+}  // namespace softhca::links

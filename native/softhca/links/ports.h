@@ -1,0 +1,68 @@
+// The RoCEv2 ports of one process as one link: a UDP socket for each address in use, and the relay
+// to the processes that share them.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "softhca/links/relay.h"
+#include "softhca/links/udp.h"
+
+namespace softhca::links {
+
+struct PortCounts {
+  uint64_t bytes_sent = 0, bytes_received = 0;  // BTH to ICRC
+  uint64_t handed_on = 0;                       // came here, and were another process's
+  uint64_t for_nobody = 0;                      // nobody took them
+  uint64_t refused = 0;                         // by the kernel, or from no address of these
+};
+
+class Ports : public Link {
+ public:
+  // Queue pairs from `first` to `last` are this process's; slot_of(queue pair) says whose others
+  // are.
+  struct Owner {
+    uint32_t slot;
+    uint32_t (*slot_of)(uint32_t queue_pair);
+  };
+
+  // One of the relay, the others of addresses.
+  static constexpr size_t most_descriptors = 64;
+
+  explicit Ports(const Owner& owner) : owner_(owner) {}
+
+  // Opens the port of an address, unless it is open. False: `problem` says what is wrong.
+  bool add(const UdpOptions& options, std::string* problem);
+  bool has(const wire::Gid& address) const { return find(address) != nullptr; }
+
+  uint8_t* reserve(const Route& route, size_t bytes) override;
+  void send() override;
+  void flush(uint64_t now_ns) override;
+  size_t receive(std::span<Datagram> into, uint64_t now_ns) override;
+
+  // To sleep on, and after a fork to be closed in the child.
+  std::vector<int> descriptors() const;
+  PortCounts counts() const;
+
+ private:
+  struct Port {
+    wire::Gid address;
+    std::unique_ptr<Udp> udp;
+  };
+
+  Udp* find(const wire::Gid& address) const;
+  bool is_mine(const Datagram& packet);
+
+  const Owner owner_;
+  std::unique_ptr<Relay> relay_;
+  std::vector<Port> ports_;
+  PortCounts counts_;
+  Udp* reserved_ = nullptr;
+  size_t reserved_bytes_ = 0;
+  std::vector<uint8_t> nowhere_;
+  static constexpr uint32_t relay_turns = 4;
+  size_t next_ = 0;          // whose turn it is to receive
+  uint32_t relay_turn_ = 0;  // the relay's is each fourth
+};
+
+}  // namespace softhca::links

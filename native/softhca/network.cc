@@ -1,0 +1,253 @@
+#include "softhca/network.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <thread>
+
+#include "softhca/network_options.h"
+#include "softhca/packet_counters.h"
+#include "softhca/spin.h"
+
+namespace softhca {
+namespace {
+
+constexpr size_t datagrams_at_once = 64;
+// Packets sent before arrivals are looked at again.
+constexpr uint32_t packets_at_once = 256;
+// Turns before others get the lock.
+constexpr int turns = 8;
+constexpr uint64_t never = UINT64_MAX;
+// How long the thread waits before it looks whether the program still polls.
+constexpr uint64_t leave_ns = 1000000;
+// In vain, before the program gives the processor to others.
+constexpr uint32_t patient_polls = 4;
+// The most times in a row that the thread watches although the program polls.
+constexpr uint32_t most_misses = 63;
+// While the kernel has no room for what is to be sent.
+constexpr uint64_t full_ns = 50000;
+
+}  // namespace
+
+std::unique_ptr<Network> Network::open(Host& host, std::string* problem) {
+  std::unique_ptr<Network> network(new Network(host));
+  if (!network->start(problem)) return nullptr;
+  return network;
+}
+
+Network::Network(Host& host)
+    : host_(host),
+      device_(host),
+      ports_({host.slot(), slot_of}),
+      link_(&ports_),
+      engine_(device_,
+              [&]() -> transport::Outbox& {
+                const NetworkOptions& options = network_options();
+                if (!options.capture.empty()) {
+                  capture_ = links::Pcap::open(ports_, options.capture);
+                  if (capture_) link_ = capture_.get();
+                }
+                if (options.has_faults) {
+                  faults_ = std::make_unique<links::Faults>(*link_, options.faults, options.seed);
+                  link_ = faults_.get();
+                }
+                return *link_;
+              }()),
+      sleeping_until_(0) {}
+
+bool Network::start(std::string* problem) {
+  const NetworkOptions& options = network_options();
+  if (!options.capture.empty() && !capture_) {
+    *problem =
+        "packets can't be written to " + options.capture + " (VIADUCT_PCAP): " + strerror(errno);
+    return false;
+  }
+  doorbell_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (doorbell_ < 0) {
+    *problem = std::string("no descriptor for the network's thread: ") + strerror(errno);
+    return false;
+  }
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread([this] { run(); }).detach();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return true;
+}
+
+Network::~Network() {
+  if (doorbell_ >= 0) close(doorbell_);
+}
+
+bool Network::add_port(const GidEntry& address, std::string* problem) {
+  links::UdpOptions options;
+  options.address = to_wire(address.gid);
+  options.interface = address.interface;
+  options.shared = true;
+  if (ports_.has(options.address)) return true;
+  if (!ports_.add(options, problem)) return false;
+  ring();  // the thread is to watch it
+  return true;
+}
+
+void Network::close_descriptors() {
+  for (const int descriptor : ports_.descriptors()) close(descriptor);
+  close(doorbell_);
+}
+
+void Network::take_woken() {
+  if (woken_count_.load(std::memory_order_seq_cst) == 0) return;
+  {
+    const std::lock_guard guard(woken_mutex_);
+    taking_.swap(woken_);
+    woken_count_.store(0, std::memory_order_seq_cst);
+  }
+  for (const uint32_t queue_pair : taking_) engine_.wake(queue_pair);
+  taking_.clear();
+}
+
+void Network::put_broken_into_error() {
+  auto& broken = device_.broken();
+  while (!broken.empty()) {
+    const uint32_t queue_pair = broken.back();
+    broken.pop_back();
+    engine_.to_error(queue_pair);
+  }
+}
+
+bool Network::drive(bool receives) {
+  transport::Datagram datagrams[datagrams_at_once];
+  bool came = false;
+  for (int turn = 0; turn < turns; ++turn) {
+    take_woken();
+    const uint64_t now = now_ns();
+    const size_t count = receives ? link_->receive(datagrams, now) : 0;
+    for (size_t i = 0; i < count; ++i) engine_.receive(datagrams[i], now);
+    more_ = engine_.transmit(now, packets_at_once);
+    link_->flush(now);
+    put_broken_into_error();
+    came = came || count > 0;
+    if (count < datagrams_at_once && !more_) break;
+  }
+  return came;
+}
+
+void Network::leave() {
+  for (;;) {
+    const uint64_t deadline = next_deadline_ns();
+    const bool rings = deadline < sleeping_until_.load(std::memory_order_seq_cst);
+    mutex_.unlock();
+    if (rings) ring();
+    // Who found the lock taken has left it to us.
+    if (woken_count_.fetch_add(0, std::memory_order_seq_cst) == 0 || !mutex_.try_lock()) return;
+    drive(false);
+  }
+}
+
+void Network::wake(uint32_t queue_pair) {
+  {
+    const std::lock_guard guard(woken_mutex_);
+    woken_.push_back(queue_pair);
+    woken_count_.fetch_add(1, std::memory_order_seq_cst);
+  }
+  if (!mutex_.try_lock()) return;
+  drive(false);
+  publish_counters();
+  leave();
+}
+
+void Network::progress() {
+  if (!mutex_.try_lock()) return;
+  polls_.store(polls_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  const bool came = drive(true);
+  empty_polls_ = came ? 0 : empty_polls_ + 1;
+  if (empty_polls_ == 1) publish_counters();
+  const bool yields = empty_polls_ > patient_polls;
+  leave();
+  // What it waits for may want this very processor.
+  if (yields) sched_yield();
+}
+
+void Network::stop_polling() {
+  if (leaves_packets_.load(std::memory_order_seq_cst)) ring();
+}
+
+uint64_t Network::next_deadline_ns() const {
+  const uint64_t deadline = std::min(engine_.next_deadline_ns(), link_->next_deadline_ns());
+  return more_ ? std::min(deadline, now_ns() + full_ns) : deadline;
+}
+
+void Network::ring() {
+  const uint64_t one = 1;
+  // Full is as good as rung.
+  [[maybe_unused]] const ssize_t written = write(doorbell_, &one, sizeof one);
+}
+
+void Network::sleep_until(uint64_t deadline_ns, bool watches_packets) {
+  pollfd watched[links::Ports::most_descriptors + 1];
+  nfds_t count = 1;
+  watched[0] = {doorbell_, POLLIN, 0};
+  if (watches_packets) {
+    mutex_.lock();
+    const auto descriptors = ports_.descriptors();
+    mutex_.unlock();
+    for (const int descriptor : descriptors) watched[count++] = {descriptor, POLLIN, 0};
+  }
+  const uint64_t now = now_ns();
+  timespec timeout{};
+  if (deadline_ns > now) {
+    timeout.tv_sec = time_t((deadline_ns - now) / 1000000000);
+    timeout.tv_nsec = long((deadline_ns - now) % 1000000000);
+  }
+  ppoll(watched, count, deadline_ns == never ? nullptr : &timeout, nullptr);
+  sleeping_until_.store(0, std::memory_order_seq_cst);
+  if (watched[0].revents & POLLIN) {
+    uint64_t rung;
+    [[maybe_unused]] const ssize_t got = read(doorbell_, &rung, sizeof rung);
+  }
+}
+
+void Network::run() {
+  prctl(PR_SET_NAME, "softhca-network");
+  uint32_t polls = 0;
+  // How often packets had to wait for the thread because the program polled, but not for them: so
+  // often it watches on.
+  uint32_t misses = 0, watches = 0;
+  bool left_packets = false;
+  for (;;) {
+    mutex_.lock();
+    const bool came = drive(true);
+    publish_counters();
+    const uint32_t polls_now = polls_.load(std::memory_order_relaxed);
+    // The program polled meanwhile, and has left nothing here: it will take what comes next, too.
+    const bool polled = polls_now != polls;
+    polls = polls_now;
+    if (left_packets) misses = came ? std::min(2 * misses + 1, most_misses) : misses / 2;
+    if (left_packets && came) watches = misses;
+    const bool leaves = !came && polled && watches == 0;
+    if (!leaves && watches > 0) --watches;
+    left_packets = leaves;
+    uint64_t deadline = next_deadline_ns();
+    if (leaves) deadline = std::min(deadline, now_ns() + leave_ns);
+    leaves_packets_.store(leaves, std::memory_order_seq_cst);
+    sleeping_until_.store(deadline, std::memory_order_seq_cst);
+    mutex_.unlock();
+    const bool left = woken_count_.fetch_add(0, std::memory_order_seq_cst) != 0;
+    if (!left) sleep_until(deadline, !leaves);
+    sleeping_until_.store(0, std::memory_order_seq_cst);
+  }
+}
+
+void Network::publish_counters() {
+  publish_packet_counters(host_.segment().wire, engine_.counters(), ports_.counts());
+}
+
+}  // namespace softhca
