@@ -32,6 +32,13 @@ import { ANY_TAG, TAG_UPPER_BOUND } from './constants.js';
  */
 export class MpiError extends ViaductError {}
 
+/**
+ * What becomes of an error of a communicator's calls (MPI 4.1, section 9.3): `throw`, the default, throws it, or rejects;
+ * `return` lets the call return, with the error in its status and in `lastError`; `abort` ends the job; a function is
+ * told, and may throw.
+ */
+export type ErrorHandler = 'throw' | 'return' | 'abort' | ((error: MpiError) => void);
+
 export function noSuchRank(rank: number, size: number, call: string): MpiError {
   return new MpiError(
     'ERR_MPI_RANK',

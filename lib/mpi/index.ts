@@ -22,21 +22,20 @@ export { ANY_SOURCE, ANY_TAG, PROC_NULL, TAG_UPPER_BOUND } from './constants.js'
 export { contiguous, indexed, resized, struct, subarray, vector } from './datatype/constructors.js';
 export {
   Datatype,
-  DatatypeView,
+  type DatatypeView,
   type ElementType,
   type SelectableBuffer,
 } from './datatype/datatype.js';
-export { MpiError } from './errors.js';
+export { type ErrorHandler, MpiError } from './errors.js';
 export { type Comparison, Group } from './group.js';
 export { init, type Job } from './init.js';
 export { intercommCreate, intercommCreateSync, Intercommunicator } from './intercommunicator.js';
-export { type MessageBuffer, Selection } from './memory.js';
+export type { MessageBuffer, Selection } from './memory.js';
 export { Message } from './message.js';
 export { PersistentRequest } from './persistent-request.js';
-export { PointToPoint } from './point-to-point.js';
-export { Messaging, type Received, type ReceivedObject } from './probing.js';
+export type { PointToPoint } from './point-to-point.js';
+export type { Messaging, Received, ReceivedObject } from './probing.js';
 export { type Completion, Request, type RequestList } from './request.js';
-export type { ErrorHandler } from './scope.js';
 export { Status } from './status.js';
 export type { Traffic, TrafficCounters } from './traffic.js';
 export { type PendingOperation, type RankWait, WaitReport, type WaitState } from './waits.js';

@@ -2,11 +2,11 @@
 import { AttachedBuffer } from './attached-buffer.js';
 import type { Peer } from './channels/channel.js';
 import { ANY_SOURCE, ANY_TAG, PROC_NULL } from './constants.js';
-import { checkTag, MpiError, noSuchRank } from './errors.js';
+import { checkTag, type ErrorHandler, MpiError, noSuchRank } from './errors.js';
 import { MemoryCache, type MessageBuffer, NO_MEMORY } from './memory.js';
 import { PersistentRequest } from './persistent-request.js';
 import { RECEIVE, Request, SEND, STANDARD, SYNCHRONOUS } from './request.js';
-import type { ErrorHandler, Scope } from './scope.js';
+import type { Scope } from './scope.js';
 import { Status } from './status.js';
 import { bounded, type WaitOptions } from './withdrawal.js';
 

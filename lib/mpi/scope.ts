@@ -1,16 +1,9 @@
 /** What the requests of one communicator have in common: its ranks, its contexts and its error handler. */
 import type { Peer } from './channels/channel.js';
 import type { Engine } from './engine.js';
-import { MpiError } from './errors.js';
+import { type ErrorHandler, MpiError } from './errors.js';
 import type { Group } from './group.js';
 import type { RequestScope } from './request.js';
-
-/**
- * What becomes of an error of a communicator's calls (MPI 4.1, section 9.3): `throw`, the default, throws it, or rejects;
- * `return` lets the call return, with the error in its status and in `lastError`; `abort` ends the job; a function is
- * told, and may throw.
- */
-export type ErrorHandler = 'throw' | 'return' | 'abort' | ((error: MpiError) => void);
 
 /** Contexts of a communicator: its messages, and what it says behind them. */
 export const COLLECTIVE = 1;

@@ -42,7 +42,25 @@ export interface RankWait extends WaitState {
   readonly rank: number;
 }
 
-/** Made by `Job.waitReport`; `String(report)` is text for people. */
+/**
+ * Made by `Job.waitReport`; `String(report)` is text for people.
+ *
+ * ```ts
+ * // viaduct run -n 2 -- node app.js
+ * import { init } from 'viaduct/mpi';
+ *
+ * await using job = await init();
+ * const { world } = job;
+ * if (world.rank === 1) world.probeSync(0, 7);
+ * if (world.rank === 0) {
+ *   while (job.waitReport().ranks[1].state !== 'blocked'); // until rank 1 has given up polling
+ *   console.log(`${job.waitReport()}`.split('\n')[1]);
+ *   // prints [0] rank 1 is blocked in a probe from rank 0, tag 7, communicator world
+ *   world.sendSync(new Uint8Array(1), 1, 7);
+ * }
+ * if (world.rank === 1) world.recvSync(new Uint8Array(1), 0, 7);
+ * ```
+ */
 export class WaitReport {
   /** Each rank of the world that shares memory with this one. */
   readonly ranks: readonly RankWait[];
