@@ -16,6 +16,7 @@ import { renderReport } from './report/report.js';
 import { runRxeBenchmark } from './rxe/main.js';
 import { summarise } from './statistics.js';
 import { formatAims, formatTable } from './table.js';
+import { runStartupBenchmark } from './startup/main.js';
 import { runVerbsBenchmark } from './verbs/main.js';
 import { runVmBenchmark } from './vm/main.js';
 import { runWireBenchmark } from './wire/main.js';
@@ -100,6 +101,10 @@ async function main(args: readonly string[]): Promise<number> {
     const other = others[args[0] ?? ''];
     if (other !== undefined) {
       await other(args.slice(1), ending.signal);
+      return 0;
+    }
+    if (args[0] === 'startup') {
+      await runStartupBenchmark(args.slice(1), ending.signal);
       return 0;
     }
     const options = parseOptions(args);

@@ -42,6 +42,7 @@ Usage: npm run -s bench -- [latency] [bandwidth] [options]
        npm run -s bench -- regcache [options]                see: npm run -s bench -- regcache --help
        npm run -s bench -- rxe [options]                     see: npm run -s bench -- rxe --help
        npm run -s bench -- vm [options]                      see: npm run -s bench -- vm --help
+       npm run -s bench -- startup [options]                 see: npm run -s bench -- startup --help
        npm run -s bench -- wire [options]                    see: npm run -s bench -- wire --help
 
 Benchmarks (if none is named: both, and the report in results/):

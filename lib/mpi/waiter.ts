@@ -118,7 +118,7 @@ export class Waiter {
     this.onSleep(false);
   }
 
-  /** Calls back on the event loop when the doorbell rings, or between kernels when it is time to look. */
+  /** @internal Calls back on the event loop when the doorbell rings, or between kernels when it is time to look. */
   watch(onRing: () => void): ReturnType<Aperture['watchDoorbell']> {
     return this.#aperture!.watchDoorbell(this.#doorbell * 4, onRing);
   }

@@ -67,8 +67,6 @@ struct viaduct_qp_path {
   uint64_t packet_bytes;
 };
 
-/* NOLINTEND(readability-identifier-naming) */
-
 /*
  * Says which path the data of `qp`'s requests takes at present, from what the peer has registered.
  * What the peer's requests do with this process's memory, the peer can ask. Never on a hot path: it
@@ -99,6 +97,8 @@ const char* viaduct_counter_name(uint32_t index);
  */
 uint32_t viaduct_query_counters(struct ibv_context* context, struct viaduct_packet_counters* list,
                                 uint32_t room);
+
+/* NOLINTEND(readability-identifier-naming) */
 
 #ifdef __cplusplus
 }

@@ -152,7 +152,9 @@ void PacketDevice::complete_send(uint32_t number, uint32_t index, ibv_wc_status 
   if (!qp) return;
   PacketQueue& queue = *qp->packets;
   assert(index == queue.completed.load());
-  const SendRequest& request = queue.at(index).send.request;
+  // A copy: whoever sees the completion may post into the place of the request.
+  const SendRequest request = queue.at(index).send.request;
+  queue.completed.store(index + 1, std::memory_order_release);
   if (status == IBV_WC_SUCCESS && bytes > 0) {
     queue.operations.fetch_add(1, std::memory_order_relaxed);
     queue.bytes.fetch_add(bytes, std::memory_order_relaxed);
@@ -168,7 +170,6 @@ void PacketDevice::complete_send(uint32_t number, uint32_t index, ibv_wc_status 
     uint32_t rts = IBV_QPS_RTS;
     qp->shared->state.compare_exchange_strong(rts, IBV_QPS_SQE);
   }
-  queue.completed.store(index + 1, std::memory_order_release);
   if (queue.connected) return;
   const std::lock_guard guard(qp->send_lock);
   qp->parked_count = queue.posted.load() != index + 1;

@@ -97,7 +97,9 @@ export class SlurmCluster {
     }
   }
 
+  /** Ends jobs that still run, whose steps would outlive the daemons, then these. */
   async stop(): Promise<void> {
+    await this.#cancelJobs();
     for (const daemon of this.#daemons.splice(0).reverse()) {
       if (daemon.exitCode !== null || daemon.signalCode !== null) continue;
       const ended = new Promise((done) => daemon.once('exit', done));
@@ -105,6 +107,20 @@ export class SlurmCluster {
       const late = setTimeout(() => daemon.kill('SIGKILL'), 5000);
       await ended;
       clearTimeout(late);
+    }
+  }
+
+  async #cancelJobs(): Promise<void> {
+    const options = { env: this.#env, timeout: 5000 };
+    try {
+      for (let looks = 0; looks < 50; looks++) {
+        const { stdout } = await run('squeue', ['-h', '-o', '%A'], options);
+        if (stdout.trim() === '') return;
+        await run('scancel', stdout.trim().split(/\s+/), options);
+        await sleep(100);
+      }
+    } catch {
+      // Nobody answers: the cluster has not started, and has no jobs.
     }
   }
 

@@ -160,7 +160,7 @@ t.test('several threads of a process are ranks of their own, and none is another
        });\`;
      const { world, finalize } = await init();
      const start = (rank) => new Worker(source, { eval: true, env: { ...process.env, VIADUCT_RANK: rank } });
-     start('0');
+     const refused = new Promise((resolve) => start('0').once('exit', resolve));
      start('1');
      start('2');
      const word = new Int32Array(1);
@@ -168,6 +168,7 @@ t.test('several threads of a process are ranks of their own, and none is another
        await world.recv(word, source, 3);
        console.log(word[0]);
      }
+     await refused;
      await finalize();`,
     { VIADUCT_RANK: '0', VIADUCT_SIZE: '3', VIADUCT_APERTURE: aperture.path },
   );

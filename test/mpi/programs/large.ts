@@ -12,8 +12,9 @@ if (world.rank === 0) {
   await world.send(bytes, 1, 5);
 }
 if (world.rank === 1) {
-  const { protocol } = world.explain(byteLength, 0);
   const status = await world.recv(bytes, 0, 5);
+  // Not before: it is the first message that tells of the other's kernel.
+  const { protocol } = world.explain(byteLength, 0);
   let wrong = -1;
   for (let at = 0; at < byteLength - 1 && wrong < 0; at += STEP) {
     if (bytes[at] !== (at / STEP) % 251 || (bytes[at + 1] !== 0 && at + 2 < byteLength)) wrong = at;
