@@ -1,5 +1,5 @@
 /** The command line of the benchmarks. */
-import { parseArgs } from 'node:util';
+import { parseArgs, type ParseArgsConfig } from 'node:util';
 
 import { benchmarks, wheres } from './measurement.js';
 import type { Benchmark, Where } from './measurement.js';
@@ -88,7 +88,12 @@ function list(option: string, text: string): string[] {
   return [...new Set(items)];
 }
 
-function integer(option: string, text: string, least: number, most: number): number {
+/**
+ * The number that an option was given.
+ *
+ * @throws UsageError that says what it takes
+ */
+export function integer(option: string, text: string, least: number, most: number): number {
   const value = /^\d+$/.test(text) ? Number(text) : NaN;
   if (!(value >= least && value <= most)) {
     throw new UsageError(`${option} takes whole numbers from ${least} to ${most}, not '${text}'`);
@@ -96,25 +101,36 @@ function integer(option: string, text: string, least: number, most: number): num
   return value;
 }
 
-function rawOptions(args: readonly string[]) {
+/**
+ * As parseArgs of node:util.
+ *
+ * @throws UsageError with its complaint
+ */
+export function parseWords<const T extends ParseArgsConfig>(
+  config: T,
+): ReturnType<typeof parseArgs<T>> {
   try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        where: { type: 'string' },
-        sizes: { type: 'string' },
-        rounds: { type: 'string' },
-        samples: { type: 'string' },
-        peers: { type: 'boolean' },
-        json: { type: 'string' },
-        report: { type: 'string' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    });
+    return parseArgs(config);
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
+}
+
+function rawOptions(args: readonly string[]) {
+  return parseWords({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      where: { type: 'string' },
+      sizes: { type: 'string' },
+      rounds: { type: 'string' },
+      samples: { type: 'string' },
+      peers: { type: 'boolean' },
+      json: { type: 'string' },
+      report: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
 }
 
 /**

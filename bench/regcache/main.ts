@@ -2,13 +2,13 @@
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
 
 import { packageRoot } from '../../lib/addon/index.js';
 import { VirtualMachine, VmError, type DriverName } from '../../lib/vm/index.js';
 import { formatFigure, formatRatio, formatSize } from '../format.js';
 import { describeMachine } from '../machine.js';
-import { UsageError } from '../options.js';
+import { integer, parseWords, UsageError } from '../options.js';
 import { median } from '../statistics.js';
 
 const execute = promisify(execFile);
@@ -91,7 +91,7 @@ export async function runRegcacheBenchmark(
   args: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = parseWords({
     args: [...args],
     options: {
       where: { type: 'string', default: PLACES.join(',') },
@@ -104,10 +104,7 @@ export async function runRegcacheBenchmark(
     process.stdout.write(regcacheHelp);
     return;
   }
-  const rounds = Number(values.rounds);
-  if (!(Number.isSafeInteger(rounds) && rounds > 0 && rounds <= 100)) {
-    throw new UsageError(`--rounds takes whole numbers from 1 to 100, not '${values.rounds}'`);
-  }
+  const rounds = integer('--rounds', values.rounds, 1, 100);
   const wanted = values.where.split(',');
   const unknown = wanted.find((name) => !PLACES.some((place) => place === name));
   if (unknown !== undefined) {

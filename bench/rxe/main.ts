@@ -5,14 +5,13 @@
 import { writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { createInterface } from 'node:readline';
-import { parseArgs } from 'node:util';
 
 import { packageRoot } from '../../lib/addon/index.js';
 import { type GuestProcess, VirtualLink } from '../../lib/vm/index.js';
 import { compileProgram } from '../compile.js';
 import { formatSize } from '../format.js';
 import { describeMachine } from '../machine.js';
-import { UsageError } from '../options.js';
+import { integer, parseWords } from '../options.js';
 import { type Figures, tableLine } from '../rounds.js';
 import { median } from '../statistics.js';
 import { bootGuest, type Guest, inGuest, RXE_DEVICE } from './guests.js';
@@ -201,7 +200,7 @@ async function measureAll(
 
 /** @throws UsageError, VmError, or the failure of a program that it runs */
 export async function runRxeBenchmark(args: readonly string[], signal: AbortSignal): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = parseWords({
     args: [...args],
     options: {
       rounds: { type: 'string', default: '3' },
@@ -213,10 +212,7 @@ export async function runRxeBenchmark(args: readonly string[], signal: AbortSign
     process.stdout.write(rxeHelp);
     return;
   }
-  const rounds = Number(values.rounds);
-  if (!(Number.isSafeInteger(rounds) && rounds > 0 && rounds <= 100)) {
-    throw new UsageError(`--rounds takes whole numbers from 1 to 100, not '${values.rounds}'`);
-  }
+  const rounds = integer('--rounds', values.rounds, 1, 100);
   const { subjects, measured } = await measureAll(rounds, signal);
   for (const subject of subjects) {
     const row = {

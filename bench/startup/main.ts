@@ -3,11 +3,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 
 import { formatFigure, formatRatio } from '../format.js';
 import { describeMachine } from '../machine.js';
-import { UsageError } from '../options.js';
+import { integer, parseWords } from '../options.js';
 import { median } from '../statistics.js';
 
 export const startupHelp = `Measures the start of a job: from the launcher's start until rank 0 has had a message of every other
@@ -83,12 +82,6 @@ async function measure(subject: Subject, signal: AbortSignal): Promise<number | 
   return subject.meets ? metMs : performance.now() - startMs;
 }
 
-function wholeNumber(option: string, text: string, least: number, most: number): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= least && value <= most) return value;
-  throw new UsageError(`${option} takes whole numbers from ${least} to ${most}, not '${text}'`);
-}
-
 type Round = Readonly<Record<string, number>>;
 
 function tableLine({ name, aim }: Subject, rounds: readonly Round[]): string | undefined {
@@ -109,7 +102,7 @@ export async function runStartupBenchmark(
   args: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { values: options } = parseArgs({
+  const { values: options } = parseWords({
     args: [...args],
     options: {
       rounds: { type: 'string', default: '5' },
@@ -122,8 +115,8 @@ export async function runStartupBenchmark(
     process.stdout.write(startupHelp);
     return;
   }
-  const roundCount = wholeNumber('--rounds', options.rounds, 1, 100);
-  const chosen = subjects(wholeNumber('--ranks', options.ranks, 3, 512));
+  const roundCount = integer('--rounds', options.rounds, 1, 100);
+  const chosen = subjects(integer('--ranks', options.ranks, 3, 512));
   const rounds: Round[] = [];
   for (let round = 0; round < roundCount; round++) {
     process.stderr.write(`round ${round + 1} of ${roundCount}\n`);

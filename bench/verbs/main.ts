@@ -1,14 +1,13 @@
 /** `npm run bench -- verbs`: what the verbs cost, from JavaScript beside C, and on the software HCA beside the floor. */
 import { writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { parseArgs } from 'node:util';
 
 import { packageRoot } from '../../lib/addon/index.js';
 import { softwareHcaPath } from '../../lib/verbs/index.js';
 import { compileProgram } from '../compile.js';
 import { formatFigure } from '../format.js';
 import { describeMachine } from '../machine.js';
-import { UsageError } from '../options.js';
+import { integer, parseWords, UsageError } from '../options.js';
 import { findPeers, runPeer } from '../peers/peer.js';
 import { runLines } from '../process-lines.js';
 import { type Figures, type Row, tableLine, valuesOf } from '../rounds.js';
@@ -189,7 +188,7 @@ export async function runVerbsBenchmark(
   args: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = parseWords({
     args: [...args],
     options: {
       rounds: { type: 'string', default: '5' },
@@ -202,10 +201,7 @@ export async function runVerbsBenchmark(
     process.stdout.write(verbsHelp);
     return;
   }
-  const rounds = Number(values.rounds);
-  if (!(Number.isSafeInteger(rounds) && rounds > 0 && rounds <= 100)) {
-    throw new UsageError(`--rounds takes whole numbers from 1 to 100, not '${values.rounds}'`);
-  }
+  const rounds = integer('--rounds', values.rounds, 1, 100);
   const cycles = Number(values.registrations);
   if (!(Number.isSafeInteger(cycles) && cycles > 0)) {
     throw new UsageError(

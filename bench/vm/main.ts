@@ -1,11 +1,10 @@
 /** `npm run bench -- vm`: what a virtual machine costs, driver beside driver and beside no machine at all. */
 import { writeFile } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
 
 import type { DriverName } from '../../lib/vm/index.js';
 import { formatFigure, formatRatio } from '../format.js';
 import { describeMachine } from '../machine.js';
-import { UsageError } from '../options.js';
+import { integer, parseWords, UsageError } from '../options.js';
 import { median } from '../statistics.js';
 import { absence, compileCosts, measureMachine, measureNative, type Figures } from './subjects.js';
 
@@ -79,7 +78,7 @@ function tableLine(row: Row, driver: string, rounds: readonly Figures[]): string
 
 /** @throws UsageError, VmError, or the failure of a program that it runs */
 export async function runVmBenchmark(args: readonly string[], signal: AbortSignal): Promise<void> {
-  const { values: options } = parseArgs({
+  const { values: options } = parseWords({
     args: [...args],
     options: {
       rounds: { type: 'string', default: '3' },
@@ -92,10 +91,7 @@ export async function runVmBenchmark(args: readonly string[], signal: AbortSigna
     process.stdout.write(vmHelp);
     return;
   }
-  const rounds = Number(options.rounds);
-  if (!(Number.isSafeInteger(rounds) && rounds > 0 && rounds <= 100)) {
-    throw new UsageError(`--rounds takes whole numbers from 1 to 100, not '${options.rounds}'`);
-  }
+  const rounds = integer('--rounds', options.rounds, 1, 100);
   const all: readonly DriverName[] = ['uml', 'qemu'];
   const drivers = new Set(all.filter((name) => (options.driver ?? name) === name));
   if (drivers.size === 0) {

@@ -2,12 +2,12 @@
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
 
 import { packageRoot } from '../../lib/addon/index.js';
 import { compileProgram } from '../compile.js';
 import { describeMachine } from '../machine.js';
-import { UsageError } from '../options.js';
+import { integer, parseWords } from '../options.js';
 import { runLines } from '../process-lines.js';
 import { type Figures, type Row, tableLine } from '../rounds.js';
 import { median } from '../statistics.js';
@@ -190,7 +190,7 @@ export async function runWireBenchmark(
   args: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = parseWords({
     args: [...args],
     options: {
       rounds: { type: 'string', default: '5' },
@@ -202,10 +202,7 @@ export async function runWireBenchmark(
     process.stdout.write(wireHelp);
     return;
   }
-  const rounds = Number(values.rounds);
-  if (!(Number.isSafeInteger(rounds) && rounds > 0 && rounds <= 100)) {
-    throw new UsageError(`--rounds takes whole numbers from 1 to 100, not '${values.rounds}'`);
-  }
+  const rounds = integer('--rounds', values.rounds, 1, 100);
   const missing = await missingPrograms();
   if (missing !== undefined) throw new Error(missing);
   const udp = await compileProgram('wire', 'udp');

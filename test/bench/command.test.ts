@@ -66,6 +66,17 @@ t.test('wrong usage: a sentence, the way to the help, and exit status 2', async 
   }
 });
 
+for (const name of ['verbs', 'regcache', 'rxe', 'startup', 'vm', 'wire']) {
+  t.test(`${name}: wrong usage ends with exit status 2, before anything is measured`, async (t) => {
+    for (const args of [['--frobnicate'], ['--rounds', '0']]) {
+      const { status, stdout, stderr } = await bench([name, ...args]);
+      t.equal(status, 2, args.join(' '));
+      t.equal(stdout, '');
+      t.match(stderr, /^bench: .*\nTry: npm run -s bench -- --help\n$/);
+    }
+  });
+}
+
 t.test('help goes to stdout with exit status 0', async (t) => {
   const { status, stdout, stderr } = await bench(['--help']);
   t.equal(status, 0);
