@@ -1,5 +1,5 @@
 /** Which launcher started this process, by the variables that it sets, and what those say. */
-import { isPmiOffered } from '../../pmi/index.js';
+import { isPmiOffered } from '../../pmi/offer.js';
 import { MpiError } from '../errors.js';
 import { readRendezvous, type TcpLaunch } from './tcp/rendezvous.js';
 
