@@ -38,6 +38,8 @@ constexpr uint32_t last_polls = 8;
 // A program polls this very moment, and was only interrupted by the thread, whose waking takes a
 // while in a virtual machine.
 constexpr uint64_t at_once_ns = 20000;
+// How long the thread waits for a thread of the program to be done.
+constexpr uint64_t busy_ns = 50000;
 // The higher, the longer the thread watches although the program polls.
 constexpr uint32_t most_need = 15;
 // While the kernel has no room for what is to be sent.
@@ -197,6 +199,8 @@ void Network::progress() {
     polled_at_ns_.store(now_ns(), std::memory_order_relaxed);
   }
   const bool came = drive(true);
+  // That may have taken long.
+  if (came && polls_to_sleep == 0) polled_at_ns_.store(now_ns(), std::memory_order_relaxed);
   empty_polls_ = came ? 0 : empty_polls_ + 1;
   if (empty_polls_ == 1) publish_counters();
   const bool yields = empty_polls_ >= polls_to_yield_;
@@ -258,11 +262,11 @@ void Network::run() {
     const uint64_t since_poll = now - polled_at_ns_.load(std::memory_order_seq_cst);
     const bool polls = since_poll < recent_ns;
     if (since_poll < at_once_ns) need /= 2;
-    uint64_t deadline = now + leave_ns;
-    // Not into the way of a thread that polls: it would have to wake this one when it is done.
-    const bool leaves = polls && (need == 0 || !mutex_.try_lock());
+    uint64_t deadline = now + (polls ? leave_ns : busy_ns);
+    // Not into the way of a thread that is inside: it would have to wake this one when it is done,
+    // and may be about to poll.
+    const bool leaves = (polls && need == 0) || !mutex_.try_lock();
     if (!leaves) {
-      if (!polls) mutex_.lock();
       const bool came = drive(true);
       if (came && since_poll >= at_once_ns && (left_packets || need > 0))
         need = std::min(2 * need + 1, most_need);
@@ -274,7 +278,7 @@ void Network::run() {
     leaves_packets_.store(leaves, std::memory_order_seq_cst);
     sleeping_until_.store(deadline, std::memory_order_seq_cst);
     if (!leaves) mutex_.unlock();
-    const bool again = leaves ? polled_at_ns_.load(std::memory_order_seq_cst) == 0
+    const bool again = leaves ? polls && polled_at_ns_.load(std::memory_order_seq_cst) == 0
                               : woken_count_.fetch_add(0, std::memory_order_seq_cst) != 0;
     if (!again) sleep_until(deadline, !leaves);
     sleeping_until_.store(0, std::memory_order_seq_cst);
