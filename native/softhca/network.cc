@@ -120,8 +120,15 @@ bool Network::add_port(const GidEntry& address, std::string* problem) {
   return true;
 }
 
+bool Network::join(const GidEntry& address, const wire::Gid& group, std::string* problem) {
+  if (!add_port(address, problem) || !ports_.join(to_wire(address.gid), group, problem))
+    return false;
+  ring();  // as for a port
+  return true;
+}
+
 void Network::close_descriptors() {
-  for (const int descriptor : ports_.descriptors()) close(descriptor);
+  for (const int descriptor : ports_.all_descriptors()) close(descriptor);
   close(doorbell_);
   leave_rings_at_exit(nullptr);
   ports_.forget_rings();

@@ -46,6 +46,9 @@ class Network {
   // The caller has a Guard.
   transport::Engine& engine() { return engine_; }
   bool add_port(const GidEntry& address, std::string* problem);
+  // Packets to the group come in by the interface of that address. False: `problem` says why not.
+  bool join(const GidEntry& address, const wire::Gid& group, std::string* problem);
+  void leave_group(const wire::Gid& group) { ports_.leave(group); }
   // nullptr: VIADUCT_PACKET_RINGS names none. There from the beginning.
   links::Aperture* rings() const { return ports_.rings(); }
 

@@ -12,6 +12,7 @@
 
 #include "softhca/device.h"
 #include "softhca/extensions.h"
+#include "softhca/mcast.h"
 #include "softhca/network_options.h"
 #include "softhca/problem.h"
 #include "softhca/srq.h"
@@ -107,11 +108,13 @@ uint32_t reason_for_packets(Host& host, uint32_t qp_num) {
 // Finds out that packets can go there, and opens what they need. 0, or an errno value.
 int open_way_from(Host& host, const GidEntry& source, const ibv_gid& destination,
                   Network** network) {
+  const bool to_group = is_group(destination);
   if (source.in_rings) {
     *network = host.network();
-    return check_rings(host, destination);
+    return to_group ? 0 : check_rings(host, destination);
   }
-  if (const int error = check_route(source, destination)) return error;
+  // To a group they leave by the interface of the source.
+  if (const int error = to_group ? 0 : check_route(source, destination)) return error;
   return open_port(host, source, network);
 }
 
@@ -208,6 +211,7 @@ void begin_packets(QueuePair& qp, const PathChoice& choice) {
   transport::Engine& engine = choice.network->engine();
   engine.create(number, options);
   engine.to_rtr(number, receive_attributes(qp));
+  join_groups_of_packets(qp);
 }
 
 static void packets_ready_to_send(QueuePair& qp) {

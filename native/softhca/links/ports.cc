@@ -6,7 +6,7 @@ namespace softhca::links {
 
 bool Ports::add(const UdpOptions& options, std::string* problem) {
   if (has(options.address)) return true;
-  if (ports_.size() + 1 >= most_descriptors) {
+  if (2 * ports_.size() + 3 > most_descriptors) {
     *problem = "more addresses than this process can have ports of";
     return false;
   }
@@ -23,6 +23,16 @@ Link* Ports::find(const wire::Gid& address) const {
   for (const Port& port : ports_)
     if (port.address == address) return port.udp.get();
   return nullptr;
+}
+
+bool Ports::join(const wire::Gid& address, const wire::Gid& group, std::string* problem) {
+  for (const Port& port : ports_)
+    if (port.address == address) return port.udp->join(group, problem);
+  return false;
+}
+
+void Ports::leave(const wire::Gid& group) {
+  for (const Port& port : ports_) port.udp->leave(group);
 }
 
 uint8_t* Ports::reserve(const Route& route, size_t bytes) {
@@ -50,7 +60,10 @@ void Ports::flush(uint64_t now_ns) {
 bool Ports::is_mine(const Datagram& packet) {
   // What is too short to tell is dropped, and counted, here.
   if (!wire::Bth::check_length(packet.bytes)) return true;
-  const uint32_t slot = owner_.slot_of(wire::Bth::parse(packet.bytes.data()).dest_qp);
+  const uint32_t number = wire::Bth::parse(packet.bytes.data()).dest_qp;
+  // Each process that joined a group gets its own copy.
+  if (number == wire::multicast_qp) return true;
+  const uint32_t slot = owner_.slot_of(number);
   if (slot == owner_.slot) return true;
   if (relay_->pass_on(slot, packet)) {
     ++counts_.handed_on;
@@ -95,7 +108,20 @@ size_t Ports::receive(std::span<Datagram> into, uint64_t now_ns) {
 std::vector<int> Ports::descriptors() const {
   std::vector<int> all;
   if (relay_) all.push_back(relay_->descriptor());
-  for (const Port& port : ports_) all.push_back(port.udp->descriptor());
+  for (const Port& port : ports_) {
+    all.push_back(port.udp->descriptor());
+    if (port.udp->has_groups()) all.push_back(port.udp->group_descriptor());
+  }
+  return all;
+}
+
+std::vector<int> Ports::all_descriptors() const {
+  std::vector<int> all;
+  if (relay_) all.push_back(relay_->descriptor());
+  for (const Port& port : ports_) {
+    const auto more = port.udp->all_descriptors();
+    all.insert(all.end(), more.begin(), more.end());
+  }
   return all;
 }
 

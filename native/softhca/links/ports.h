@@ -28,7 +28,7 @@ class Ports : public Link {
     uint32_t (*slot_of)(uint32_t queue_pair);
   };
 
-  // One of the relay, the others of addresses.
+  // One of the relay, two of each address.
   static constexpr size_t most_descriptors = 64;
 
   explicit Ports(const Owner& owner) : owner_(owner) {}
@@ -36,6 +36,10 @@ class Ports : public Link {
   // Opens the port of an address, unless it is open. False: `problem` says what is wrong.
   bool add(const UdpOptions& options, std::string* problem);
   bool has(const wire::Gid& address) const { return find(address) != nullptr; }
+
+  // Packets to the group come in by the port of that address. False: `problem` says why not.
+  bool join(const wire::Gid& address, const wire::Gid& group, std::string* problem);
+  void leave(const wire::Gid& group);
 
   // The aperture's rings, at most once; nullptr: there are none.
   void take(std::unique_ptr<Aperture> rings) { rings_ = std::move(rings); }
@@ -48,8 +52,10 @@ class Ports : public Link {
   void flush(uint64_t now_ns) override;
   size_t receive(std::span<Datagram> into, uint64_t now_ns) override;
 
-  // To sleep on, and after a fork to be closed in the child.
+  // To sleep on.
   std::vector<int> descriptors() const;
+  // After a fork, to be closed in the child.
+  std::vector<int> all_descriptors() const;
   PortCounts counts() const;
 
  private:

@@ -209,6 +209,7 @@ void Engine::receive_multicast(const wire::Packet& packet, const Datagram& datag
     if (group != datagram.route.destination) continue;
     meant = true;
     QueuePair& qp = *find_mutable(number);
+    if (device_.has_already(number, datagram.route.source, packet.deth.source_qp)) continue;
     if (accepts(qp, packet, datagram)) receive_datagram(qp, device_, counters_, packet, datagram);
   }
   if (!meant) counters_.add(Counter::dropped_queue_pair);
