@@ -150,7 +150,7 @@ class Delivery {
 
   Reply atomic() {
     if (!reliable() || !(qp_.access & IBV_ACCESS_REMOTE_ATOMIC) || qp_.max_dest_rd_atomic == 0 ||
-        message_.request.remote_address % 8 != 0)  // C9-85: naturally aligned
+        message_.request.remote_address % 8 != 0)  // naturally aligned
       return refuse_request();
     if (!find_remote(8)) return refuse_access();
     Site& site = receive_site();

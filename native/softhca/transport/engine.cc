@@ -198,7 +198,7 @@ bool Engine::accepts(const QueuePair& qp, const wire::Packet& packet, const Data
                            packet.bth.dest_qp != wire::multicast_qp)
     return refuse(Counter::dropped_address);
   if (!qp.connected() && packet.deth.qkey != attributes.qkey)
-    return refuse(Counter::dropped_qkey);  // 9.6.1
+    return refuse(Counter::dropped_qkey);  // 9.6.1.4.1
   return true;
 }
 
