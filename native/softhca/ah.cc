@@ -45,7 +45,7 @@ bool check_ah_attr(const ibv_ah_attr& attr) {
   }
   const ibv_gid& destination = attr.grh.dgid;
   if (!is_ethernet() || destination.raw[0] == 0xff) return true;
-  if (!source->is_address() && index_of_gid(destination) < 0) {
+  if (!source->leads_out() && index_of_gid(destination) < 0) {
     note_problem(EINVAL, "GID index " + std::to_string(attr.grh.sgid_index) +
                              " means this host alone, and " + gid_text(destination) +
                              " is another; send from an address: " + gid_table_text());
@@ -53,7 +53,7 @@ bool check_ah_attr(const ibv_ah_attr& attr) {
   }
   const bool same_family =
       wire::is_ipv4(to_wire(source->gid)) == wire::is_ipv4(to_wire(destination));
-  if (source->is_address() && index_of_gid(destination) < 0 && !same_family) {
+  if (source->leads_out() && index_of_gid(destination) < 0 && !same_family) {
     note_problem(EINVAL, "the GID " + gid_text(source->gid) + " at index " +
                              std::to_string(attr.grh.sgid_index) + " and the peer's, " +
                              gid_text(destination) +
@@ -79,7 +79,7 @@ Address make_address(const ibv_ah_attr& attr) {
     address.multicast = attr.grh.dgid.raw[0] == 0xff;
     const bool same_family =
         wire::is_ipv4(to_wire(address.sgid)) == wire::is_ipv4(to_wire(address.dgid));
-    address.routed = source && source->is_address() && !address.multicast && same_family;
+    address.routed = source && source->leads_out() && !address.multicast && same_family;
     address.reachable = address.multicast || index_of_gid(address.dgid) >= 0;
     if (address.routed && network_options().packets_only) address.reachable = false;
   } else {

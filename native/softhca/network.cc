@@ -15,6 +15,7 @@
 
 #include "softhca/network_options.h"
 #include "softhca/packet_counters.h"
+#include "softhca/packet_rings.h"
 #include "softhca/spin.h"
 
 namespace softhca {
@@ -32,6 +33,10 @@ constexpr uint64_t leave_ns = 1000000;
 constexpr uint32_t patient_polls = 4;
 // The most times in a row that the thread watches although the program polls.
 constexpr uint32_t most_misses = 63;
+// Rings wake nobody. When packets came, the thread looks again at once that often, and then leaves
+// them alone, longer and longer.
+constexpr uint32_t patient_looks = 32;
+constexpr uint64_t least_pause_ns = 20000, most_pause_ns = 2000000;
 // While the kernel has no room for what is to be sent.
 constexpr uint64_t full_ns = 50000;
 
@@ -75,11 +80,28 @@ bool Network::start(std::string* problem) {
     *problem = std::string("no descriptor for the network's thread: ") + strerror(errno);
     return false;
   }
+  if (!options.rings.file.empty() && !join_rings(problem)) return false;
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   std::thread([this] { run(); }).detach();
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return true;
+}
+
+bool Network::join_rings(std::string* problem) {
+  const auto memory = map_rings(network_options().rings, problem);
+  if (memory.empty()) return false;
+  auto rings = links::Aperture::join(memory, problem);
+  if (!rings) {
+    *problem = network_options().rings.file + " (VIADUCT_PACKET_RINGS): " + *problem;
+    return false;
+  }
+  ibv_gid gid;
+  std::copy_n(rings->address().begin(), sizeof gid.raw, gid.raw);
+  set_rings_gid(gid);
+  leave_rings_at_exit(rings.get());
+  ports_.take(std::move(rings));
   return true;
 }
 
@@ -101,6 +123,8 @@ bool Network::add_port(const GidEntry& address, std::string* problem) {
 void Network::close_descriptors() {
   for (const int descriptor : ports_.descriptors()) close(descriptor);
   close(doorbell_);
+  leave_rings_at_exit(nullptr);
+  ports_.forget_rings();
 }
 
 void Network::take_woken() {
@@ -222,6 +246,8 @@ void Network::run() {
   // often it watches on.
   uint32_t misses = 0, watches = 0;
   bool left_packets = false;
+  uint32_t empty_looks = 0;
+  uint64_t pause = least_pause_ns;
   for (;;) {
     mutex_.lock();
     const bool came = drive(true);
@@ -237,6 +263,16 @@ void Network::run() {
     left_packets = leaves;
     uint64_t deadline = next_deadline_ns();
     if (leaves) deadline = std::min(deadline, now_ns() + leave_ns);
+    if (ports_.rings() && !leaves) {
+      empty_looks = came ? 0 : empty_looks + 1;
+      if (empty_looks < patient_looks) {
+        mutex_.unlock();
+        sched_yield();
+        continue;
+      }
+      pause = empty_looks == patient_looks ? least_pause_ns : std::min(2 * pause, most_pause_ns);
+      deadline = std::min(deadline, now_ns() + pause);
+    }
     leaves_packets_.store(leaves, std::memory_order_seq_cst);
     sleeping_until_.store(deadline, std::memory_order_seq_cst);
     mutex_.unlock();

@@ -46,6 +46,8 @@ class Network {
   // The caller has a Guard.
   transport::Engine& engine() { return engine_; }
   bool add_port(const GidEntry& address, std::string* problem);
+  // nullptr: VIADUCT_PACKET_RINGS names none. There from the beginning.
+  links::Aperture* rings() const { return ports_.rings(); }
 
   // The program has posted sends.
   void wake(uint32_t queue_pair);
@@ -62,6 +64,7 @@ class Network {
  private:
   explicit Network(Host& host);
   bool start(std::string* problem);
+  bool join_rings(std::string* problem);
   void run();
   // What there is to do, for somebody who holds the lock. True: packets came.
   bool drive(bool receives);

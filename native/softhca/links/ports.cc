@@ -18,7 +18,8 @@ bool Ports::add(const UdpOptions& options, std::string* problem) {
   return true;
 }
 
-Udp* Ports::find(const wire::Gid& address) const {
+Link* Ports::find(const wire::Gid& address) const {
+  if (rings_ && rings_->address() == address) return rings_.get();
   for (const Port& port : ports_)
     if (port.address == address) return port.udp.get();
   return nullptr;
@@ -43,6 +44,7 @@ void Ports::send() {
 
 void Ports::flush(uint64_t now_ns) {
   for (const Port& port : ports_) port.udp->flush(now_ns);
+  if (rings_) rings_->flush(now_ns);
 }
 
 bool Ports::is_mine(const Datagram& packet) {
@@ -59,22 +61,29 @@ bool Ports::is_mine(const Datagram& packet) {
   return true;
 }
 
+// The sources: the ports, then the relay, then the aperture's rings.
+size_t Ports::receive_from(size_t source, std::span<Datagram> into, uint64_t now_ns) {
+  if (source < ports_.size()) return ports_[source].udp->receive(into, now_ns);
+  if (source > ports_.size()) return rings_->receive(into, now_ns);
+  return relay_ ? relay_->receive(into) : 0;
+}
+
 size_t Ports::receive(std::span<Datagram> into, uint64_t now_ns) {
-  if (!relay_) return 0;
   // What is handed on is rare; to ask costs as much as for packets.
   const bool asks_relay = relay_turn_++ % relay_turns == 0;
+  const size_t relay = ports_.size();
+  const size_t sources = relay + 1 + (rings_ ? 1 : 0);
   // One source at a time, as what each gave is valid until it is asked again.
-  for (size_t tried = 0; tried <= ports_.size(); ++tried) {
-    const size_t turn = (next_ + tried) % (ports_.size() + 1);
-    const bool relayed = turn == ports_.size();
-    if (relayed && !asks_relay) continue;
-    const size_t got = relayed ? relay_->receive(into) : ports_[turn].udp->receive(into, now_ns);
+  for (size_t tried = 0; tried < sources; ++tried) {
+    const size_t turn = (next_ + tried) % sources;
+    if (turn == relay && !asks_relay) continue;
+    const size_t got = receive_from(turn, into, now_ns);
     if (got == 0) continue;
     next_ = turn + (got < into.size());
-    if (relayed) relay_turn_ = 0;
+    if (turn == relay) relay_turn_ = 0;
     size_t mine = 0;
     for (const Datagram& packet : into.first(got)) {
-      if (!relayed && !is_mine(packet)) continue;
+      if (turn < relay && !is_mine(packet)) continue;
       counts_.bytes_received += packet.bytes.size();
       into[mine++] = packet;
     }
@@ -93,6 +102,10 @@ std::vector<int> Ports::descriptors() const {
 PortCounts Ports::counts() const {
   PortCounts counts = counts_;
   for (const Port& port : ports_) counts.refused += port.udp->counts().refused;
+  if (rings_) {
+    counts.refused += rings_->counts().unknown + rings_->counts().stalled;
+    counts.malformed = rings_->counts().malformed;
+  }
   return counts;
 }
 

@@ -5,6 +5,7 @@
  */
 import t, { type Test } from 'tap';
 
+import { Aperture } from 'viaduct/aperture';
 import type { ConnectOptions, PathExplanation } from 'viaduct/verbs';
 
 import { isChosen, routesElsewhere } from './elsewhere.js';
@@ -67,9 +68,27 @@ const SOFTWARE_ROUTES: readonly (readonly [string, Route['path'], boolean, boole
   ['remapped', 'direct', true, false],
 ];
 
+/** For two participants. */
+export const RINGS_BYTES = 2 ** 20;
+
 const OVER_PACKETS: NonNullable<Route['lacks']> = {
   multicast: 'datagrams to groups do not leave the host',
 };
+
+/** Through rings in memory that both processes map, as virtual machines do. */
+function ringsRoute(peers: Peer[]): Route {
+  const aperture = Aperture.create({ sizeBytes: RINGS_BYTES });
+  t.teardown(() => aperture.close());
+  const { offset } = aperture.allocate(RINGS_BYTES);
+  const start = (): Peer =>
+    Peer.start({ VIADUCT_PACKET_RINGS: `${aperture.path}@${offset}+${RINGS_BYTES}` });
+  const [a, b] = [start(), start()];
+  peers.push(a, b);
+  return {
+    ...{ name: 'rings', path: 'packets', lacks: OVER_PACKETS, gidIndex: 2 },
+    ...{ at: { a, b }, shareable: { a: false, b: false } },
+  };
+}
 
 /** To what is another host to the software HCA. */
 function packetRoute(peers: Peer[]): Route {
@@ -117,7 +136,7 @@ function openRoutes(): Route[] {
         at: { a: undefined, b: name === 'remapped' ? remapped : peer },
       });
     }
-    routes.push(packetRoute(peers));
+    routes.push(packetRoute(peers), ringsRoute(peers));
   } else {
     routes.push({ ...here, name: 'two processes', at: { a: undefined, b: peer } });
   }
