@@ -2,9 +2,11 @@
 import type { Aperture } from '../aperture/index.js';
 import { kernelId } from '../aperture/kernel.js';
 import { findLauncher, type Launch } from './bootstrap/launcher.js';
+import { joinByMeeting } from './bootstrap/join.js';
 import { joinOwnJob, type Membership } from './bootstrap/membership.js';
 import { PeerWatch } from './bootstrap/peer-watch.js';
-import { joinByPmi } from './bootstrap/pmi.js';
+import { PmiMeeting } from './bootstrap/pmi-meeting.js';
+import { TcpMeeting } from './bootstrap/tcp/tcp-meeting.js';
 import { AperturePeer } from './channels/aperture/peer.js';
 import { Consumer } from './channels/aperture/consumer.js';
 import { Inbox } from './channels/aperture/inbox.js';
@@ -69,8 +71,8 @@ let joined = false;
 
 /**
  * Joins the job that this process was started for: by `viaduct run -n N -- node app.js`, or a launcher that speaks PMI-1
- * such as `mpiexec.hydra -n N node app.js` and `srun --mpi=pmi2 -n N node app.js`, it is one of N ranks, by `node app.js` a
- * world of one.
+ * such as `mpiexec.hydra -n N node app.js` and `srun --mpi=pmi2 -n N node app.js`, it is one of N ranks; also where
+ * `VIADUCT_RENDEZVOUS` and `VIADUCT_JOB_SECRET` are set, by which ranks meet over TCP. By `node app.js` it is a world of one.
  *
  * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_THREAD` when another thread of this process is this rank,
  *   `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAUNCHER`, `ERR_MPI_LAYOUT`; ApertureError when the job's aperture is missing, foreign or taken.
@@ -95,17 +97,43 @@ export async function init(): Promise<Job> {
 
 async function joinBy(launch: Launch): Promise<Job> {
   if (launch.by === 'nobody') return joinAlone();
-  const membership = launch.by === 'pmi' ? await joinByPmi(process.env) : joinOwnJob(launch);
-  const { aperture, size, watchesPeers } = membership;
+  const membership = await joinVia(launch);
+  const { aperture, apart, size, watchesPeers } = membership;
   const watch = watchesPeers ? new PeerWatch(aperture.participants, size) : undefined;
   try {
+    apart.forEach((why, other) => {
+      if (why !== undefined) throw unreachable(other, why);
+    });
     const trace = traceOf(membership.rank);
     return makeJob(makeEngine(membership, watch, trace), trace, membership, watch);
   } catch (error) {
     watch?.close();
     aperture.close();
+    membership.close();
     throw error;
   }
+}
+
+async function joinVia(launch: Exclude<Launch, { by: 'nobody' }>): Promise<Membership> {
+  switch (launch.by) {
+    case 'viaduct':
+      return joinOwnJob(launch);
+    case 'pmi':
+      return joinByMeeting(await PmiMeeting.open(process.env));
+    case 'tcp': {
+      const meeting = await TcpMeeting.open(launch);
+      return joinByMeeting(meeting, (aperture) => meeting.watch(aperture));
+    }
+  }
+}
+
+function unreachable(rank: number, why: string): MpiError {
+  return new MpiError(
+    'ERR_MPI_LAUNCHER',
+    `init: rank ${rank} ${why}, and this version of viaduct has no channel between hosts for messages; start all ranks ` +
+      'on one host, in one container or with the host’s pids',
+    { call: 'init', operands: { rank } },
+  );
 }
 
 function joinAlone(): Job {
