@@ -35,6 +35,7 @@ export class Incoming {
     payload: Uint8Array | undefined,
     sendId: number,
     address: number,
+    key: number,
   ): UnexpectedMessage {
     const message = new UnexpectedMessage(
       context,
@@ -45,6 +46,7 @@ export class Incoming {
       payload,
       sendId,
       address,
+      key,
     );
     this.unexpected.add(message);
     if (this.#probes.length > 0) this.#showToProbes(message);

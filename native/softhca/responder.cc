@@ -363,7 +363,7 @@ Reply deliver(Host& host, Site& site, uint32_t qp_num, const Message& message) {
       types_match(message.transport, qp.type) &&
       (datagram ? qp.qkey == message.qkey : qp.dest_qp_num == message.src_qp)) {
     if (!datagram && !qp.established) {
-      qp.established = 1;
+      qp.established = message.src_qp;
       if (state == IBV_QPS_RTR) raise_async(site, qp.context, IBV_EVENT_COMM_EST, qp_num);
     }
     reply = Delivery(host, site, qp, message).run();

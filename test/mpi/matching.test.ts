@@ -69,7 +69,7 @@ t.test('random receives and messages meet as the rules say', (t) => {
       if (index >= 0) posted.splice(index, 1);
       else {
         kept.push({ envelope, number: step });
-        incoming.keep(context, envelope.source, envelope.tag, 0, delivery, undefined, step, 0);
+        incoming.keep(context, envelope.source, envelope.tag, 0, delivery, undefined, step, 0, 0);
       }
     } else if (action < 9 || posted.length === 0) {
       const source = random.below(3) === 0 ? ANY_SOURCE : random.below(ranks);
