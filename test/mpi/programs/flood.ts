@@ -51,8 +51,9 @@ if (world.rank === 0) {
     isInOrder &&= number[0] === next[tag];
     next[tag] += 7;
   }
-  const { fragments, 'single-copy': copied } = world.counters(1).received;
-  const announced = fragments.messages + copied.messages;
+  const after = world.counters(1).received;
+  const announced =
+    after.fragments.messages + after['single-copy'].messages + after['rdma-read'].messages;
   console.log(JSON.stringify({ keptBytes, unexpectedMessages, isInOrder, announced }));
 }
 await finalize();

@@ -24,6 +24,8 @@ const RING_SLOTS = 32;
 /** After so long a greeting that was not answered is sent again; twice as long each time, up to the second. */
 const FIRST_GREETING_MS = 20;
 const LAST_GREETING_MS = 1000;
+/** How often a rank that sleeps on its event loop looks whether there is somebody to greet, or to ask for a sign of life. */
+const LOOK_MS = 50;
 /** A connection that was silent for so long, while this rank waits, is asked for a sign of life. */
 const SILENCE_MS = 1000;
 /** How long those who leave wait for each other's acknowledgements. */
@@ -139,10 +141,15 @@ export class VerbsChannel implements Channel {
   /** Calls back at the next event, for which `arm` asked, unless the returned function is called before. */
   watch(onEvent: () => void): () => void {
     const sleep = new AbortController();
+    // Nothing else wakes the event loop for that.
+    const looking = setInterval(() => {
+      this.look();
+    }, LOOK_MS).unref();
     this.#cq.channel?.eventOf(this.#cq.handle, 'init', Infinity, sleep.signal).then(onEvent, () => {
       // The sleep ended otherwise.
     });
     return () => {
+      clearInterval(looking);
       sleep.abort();
     };
   }
