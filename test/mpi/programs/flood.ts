@@ -13,6 +13,8 @@ const numbers = (number: number): Uint8Array => {
   return view;
 };
 
+// Connected: a sender that sleeps from here on does so for lack of room.
+world.barrierSync();
 if (world.rank === 1) {
   const requests: Request[] = [];
   for (let k = 0; k < messages; k++) {

@@ -28,8 +28,10 @@ const LAST_GREETING_MS = 1000;
 const LOOK_MS = 50;
 /** A connection that was silent for so long, while this rank waits, is asked for a sign of life. */
 const SILENCE_MS = 1000;
-/** How long those who leave wait for each other's acknowledgements. */
+/** How long those who leave wait for the last word of each other. */
 const LEAVE_MS = 3000;
+/** The same for its acknowledgement, which does not come from a peer that has left already. */
+const ACKNOWLEDGEMENT_MS = 20;
 
 /** What a channel is made of. */
 export interface VerbsChannelParts {
@@ -181,22 +183,26 @@ export class VerbsChannel implements Channel {
     }
   }
 
-  /** Waits until all that was sent is at its adapter, and as much has come; then closes the device. */
+  /** Waits until all that was sent, to whom it was sent, and as much has come. */
   async leave(): Promise<void> {
-    const deadline = performance.now() + LEAVE_MS;
-    const others = this.#connected.filter(({ rank }) => !this.#failed.has(rank));
+    const others = this.#connected.filter(({ connection }) => connection?.state === READY);
     for (const { connection } of others) connection?.leave();
-    const isUnderWay = ({ rank, connection, hasLeft }: VerbsPeer): boolean =>
-      connection !== undefined &&
-      connection.state === READY &&
-      !this.#failed.has(rank) &&
-      !(hasLeft && connection.isDelivered);
-    while (others.some(isUnderWay) && performance.now() < deadline) {
-      if (!this.poll()) await new Promise((resolve) => setImmediate(resolve));
-    }
+    const isThere = ({ rank }: VerbsPeer): boolean => !this.#failed.has(rank);
+    const wait = async (isAwaited: (peer: VerbsPeer) => boolean, mostMs: number): Promise<void> => {
+      const deadline = performance.now() + mostMs;
+      while (others.some((peer) => isThere(peer) && isAwaited(peer))) {
+        if (this.poll()) continue;
+        if (performance.now() >= deadline) return;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    await wait(({ hasLeft }) => !hasLeft, LEAVE_MS);
+    await wait(({ connection }) => connection?.isDelivered === false, ACKNOWLEDGEMENT_MS);
   }
 
   close(): void {
+    // What nobody acknowledges any more is not to be sent again and again.
+    for (const { connection } of this.#connected) connection?.abort();
     this.#device.close();
   }
 
