@@ -17,7 +17,7 @@ import { PeerReach } from './channels/aperture/reach.js';
 import { ApertureCardBoard } from './channels/aperture/card-board.js';
 import { ApertureWaitBoard } from './channels/aperture/wait-board.js';
 import type { Channel, Peer } from './channels/channel.js';
-import { channelChoice } from './channels/choice.js';
+import { channelChoice, EAGER_BYTES } from './channels/choice.js';
 import { SelfPeer } from './channels/self.js';
 import { unexpectedLimit } from './channels/unexpected-limit.js';
 import type { VerbsChannel } from './channels/verbs/channel.js';
@@ -149,10 +149,9 @@ function joinAlone(): Job {
   });
   const failureSource: FailureSource = { failures: 0, failed: () => [] };
   const unexpectedBytes = unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']);
-  const { eagerBytes } = channelChoice(process.env);
   const parts: EngineParts = {
     rank: 0,
-    peers: [new SelfPeer(0, incoming, eagerBytes, unexpectedBytes)],
+    peers: [new SelfPeer(0, incoming, EAGER_BYTES, unexpectedBytes)],
     channels: [],
     incoming,
     waiter,
@@ -194,8 +193,7 @@ function makeEngine(
   const reaches: PeerReach[] = [];
   for (let other = 0; other < size; other++) {
     if (other === rank) {
-      const { eagerBytes, unexpectedBytes } = thresholds;
-      peers[rank] = new SelfPeer(rank, incoming, eagerBytes, unexpectedBytes);
+      peers[rank] = new SelfPeer(rank, incoming, EAGER_BYTES, thresholds.unexpectedBytes);
       continue;
     }
     if (choice.channel === 'verbs') {
