@@ -318,6 +318,57 @@ function failuresOf(
   };
 }
 
+/** How often a rank looks whether others have left already. */
+const LOOK_MS = 50;
+
+/**
+ * Waits until all ranks are here. Where one has failed, a rank that has not said that it goes on without leaves with the
+ * error, by which the others are rid of it; those that have said so agree that all of them are here.
+ */
+async function takeLeave(
+  engine: Engine,
+  world: Communicator,
+  aperture: Aperture | undefined,
+): Promise<void> {
+  const { errorHandler } = world;
+  const goesOn = (): boolean => engine.notices.goesOn || errorHandler !== 'throw';
+  engine.checkFailures();
+  if (!engine.anyFailed || !goesOn()) {
+    world.errorHandler = 'throw';
+    try {
+      await awaitAll(engine, world);
+      return;
+    } catch (error) {
+      const code = error instanceof MpiError ? error.code : undefined;
+      const isFailure = code === 'ERR_MPI_RANK_FAILED' || code === 'ERR_MPI_REVOKED';
+      if (!isFailure || !goesOn()) throw error;
+    } finally {
+      world.errorHandler = errorHandler;
+    }
+  }
+  // Who has come through the barrier before the failure knows that all were here, and is gone.
+  let timer: NodeJS.Timeout | undefined;
+  const someoneHasLeft = new Promise<void>((resolve) => {
+    timer = setInterval(() => {
+      for (let rank = 0; rank < engine.size; rank++) {
+        if (aperture?.participants.state(rank) === 'finalized') resolve();
+      }
+    }, LOOK_MS);
+  });
+  await Promise.race([world.agree(0), someoneHasLeft]);
+  clearInterval(timer);
+}
+
+/** A barrier that ends when any rank fails, for others may have left it because of that. */
+async function awaitAll(engine: Engine, world: Communicator): Promise<void> {
+  engine.onDeath = (failure) => engine.endOperations(world.scopeFor('finalize'), failure);
+  try {
+    await world.barrier();
+  } finally {
+    engine.onDeath = undefined;
+  }
+}
+
 function makeJob(
   engine: Engine,
   trace: Trace | undefined,
@@ -333,7 +384,7 @@ function makeJob(
     process.off('beforeExit', onBeforeExit);
     try {
       trace?.close();
-      await world.barrier();
+      await takeLeave(engine, world, aperture);
       if (engine.rank === 0) trace?.join(engine.size);
       await verbs?.leave();
       aperture?.participants.finalize(engine.rank);
