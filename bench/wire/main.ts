@@ -19,7 +19,7 @@ const execute = promisify(execFile);
 export const wireHelp = `Measures the software HCA on the wire: perftest's programs by RoCEv2 between two network namespaces,
 beside one TCP stream of iperf3 and UDP in C over the same pair of virtual interfaces. Both sides have a processor each.
 UDP in C polls its socket on both sides, as perftest polls; it neither acknowledges nor checks nor sends again. Latencies
-are one way, the medians of the exchanges; UDP's is measured before and after perftest's.
+are one way, means of the middle half of the exchanges; UDP's is measured before and after perftest's.
 
 Usage: npm run -s bench -- wire [options]
 

@@ -17,7 +17,12 @@ export {
 } from './cartesian.js';
 export { apertureSizeBytes, formatAperture } from './channels/aperture/layout.js';
 export type { Explanation } from './channels/channel.js';
-export { Communicator, type IntercommOptions, type SplitOptions } from './communicator.js';
+export {
+  type Agreed,
+  Communicator,
+  type IntercommOptions,
+  type SplitOptions,
+} from './communicator.js';
 export { ANY_SOURCE, ANY_TAG, PROC_NULL, TAG_UPPER_BOUND } from './constants.js';
 export { contiguous, indexed, resized, struct, subarray, vector } from './datatype/constructors.js';
 export {
@@ -37,6 +42,6 @@ export type { PointToPoint } from './point-to-point.js';
 export type { Messaging, Received, ReceivedObject } from './probing.js';
 export { type Completion, Request, type RequestList } from './request.js';
 export { Status } from './status.js';
-export type { Traffic, TrafficCounters } from './traffic.js';
+export type { MessageProtocol, Traffic, TrafficCounters } from './traffic.js';
 export { type PendingOperation, type RankWait, WaitReport, type WaitState } from './waits.js';
 export type { WaitOptions } from './withdrawal.js';

@@ -2,9 +2,11 @@
 import type { Aperture } from '../aperture/index.js';
 import { kernelId } from '../aperture/kernel.js';
 import { findLauncher, type Launch } from './bootstrap/launcher.js';
+import { joinByMeeting } from './bootstrap/join.js';
 import { joinOwnJob, type Membership } from './bootstrap/membership.js';
 import { PeerWatch } from './bootstrap/peer-watch.js';
-import { joinByPmi } from './bootstrap/pmi.js';
+import { PmiMeeting } from './bootstrap/pmi-meeting.js';
+import { TcpMeeting } from './bootstrap/tcp/tcp-meeting.js';
 import { AperturePeer } from './channels/aperture/peer.js';
 import { Consumer } from './channels/aperture/consumer.js';
 import { Inbox } from './channels/aperture/inbox.js';
@@ -12,10 +14,14 @@ import { hasInboxes, longestPayload, READS_INBOX } from './channels/aperture/lay
 import { PollSet } from './channels/aperture/poll-set.js';
 import { Producer } from './channels/aperture/producer.js';
 import { PeerReach } from './channels/aperture/reach.js';
+import { ApertureCardBoard } from './channels/aperture/card-board.js';
 import { ApertureWaitBoard } from './channels/aperture/wait-board.js';
-import type { Peer } from './channels/channel.js';
+import type { Channel, Peer } from './channels/channel.js';
+import { channelChoice, EAGER_BYTES } from './channels/choice.js';
 import { SelfPeer } from './channels/self.js';
 import { unexpectedLimit } from './channels/unexpected-limit.js';
+import type { VerbsChannel } from './channels/verbs/channel.js';
+import { openVerbsChannel } from './channels/verbs/open.js';
 import { Communicator } from './communicator.js';
 import { Engine, type EngineParts, type FailureSource } from './engine.js';
 import { MpiError } from './errors.js';
@@ -23,11 +29,9 @@ import { Incoming } from './incoming.js';
 import { Scope } from './scope.js';
 import { Trace } from './trace.js';
 import { TracedEngine, TracedIncoming } from './tracing.js';
-import { Waiter } from './waiter.js';
+import { Waiter, type WakeEvents } from './waiter.js';
 import type { WaitReport } from './waits.js';
 
-/** Messages up to this size are sent whole, where the queues are large enough. */
-const EAGER_BYTES = 16384;
 const FRAGMENT_BYTES = 32768;
 const WORLD_CONTEXT = 0;
 
@@ -69,8 +73,8 @@ let joined = false;
 
 /**
  * Joins the job that this process was started for: by `viaduct run -n N -- node app.js`, or a launcher that speaks PMI-1
- * such as `mpiexec.hydra -n N node app.js` and `srun --mpi=pmi2 -n N node app.js`, it is one of N ranks, by `node app.js` a
- * world of one.
+ * such as `mpiexec.hydra -n N node app.js` and `srun --mpi=pmi2 -n N node app.js`, it is one of N ranks; also where
+ * `VIADUCT_RENDEZVOUS` and `VIADUCT_JOB_SECRET` are set, by which ranks meet over TCP. By `node app.js` it is a world of one.
  *
  * @throws MpiError `ERR_MPI_STATE` when called twice, `ERR_MPI_THREAD` when another thread of this process is this rank,
  *   `ERR_MPI_ENVIRONMENT`, `ERR_MPI_LAUNCHER`, `ERR_MPI_LAYOUT`; ApertureError when the job's aperture is missing, foreign or taken.
@@ -95,17 +99,44 @@ export async function init(): Promise<Job> {
 
 async function joinBy(launch: Launch): Promise<Job> {
   if (launch.by === 'nobody') return joinAlone();
-  const membership = launch.by === 'pmi' ? await joinByPmi(process.env) : joinOwnJob(launch);
-  const { aperture, size, watchesPeers } = membership;
+  const membership = await joinVia(launch);
+  const { aperture, apart, size, watchesPeers } = membership;
   const watch = watchesPeers ? new PeerWatch(aperture.participants, size) : undefined;
   try {
+    apart.forEach((why, other) => {
+      if (why !== undefined) throw unreachable(other, why);
+    });
     const trace = traceOf(membership.rank);
-    return makeJob(makeEngine(membership, watch, trace), trace, membership, watch);
+    const { engine, verbs } = makeEngine(membership, watch, trace);
+    return makeJob(engine, trace, membership, watch, verbs);
   } catch (error) {
     watch?.close();
     aperture.close();
+    membership.close();
     throw error;
   }
+}
+
+async function joinVia(launch: Exclude<Launch, { by: 'nobody' }>): Promise<Membership> {
+  switch (launch.by) {
+    case 'viaduct':
+      return joinOwnJob(launch);
+    case 'pmi':
+      return joinByMeeting(await PmiMeeting.open(process.env));
+    case 'tcp': {
+      const meeting = await TcpMeeting.open(launch);
+      return joinByMeeting(meeting, (aperture) => meeting.watch(aperture));
+    }
+  }
+}
+
+function unreachable(rank: number, why: string): MpiError {
+  return new MpiError(
+    'ERR_MPI_LAUNCHER',
+    `init: rank ${rank} ${why}, and this version of viaduct has no channel between hosts for messages; start all ranks ` +
+      'on one host, in one container or with the host’s pids',
+    { call: 'init', operands: { rank } },
+  );
 }
 
 function joinAlone(): Job {
@@ -135,7 +166,7 @@ function makeEngine(
   membership: Membership,
   watch: PeerWatch | undefined,
   trace: Trace | undefined,
-): Engine {
+): { engine: Engine; verbs: VerbsChannel | undefined } {
   const { aperture, layout, rank, size, oversubscribed } = membership;
   const incoming = trace === undefined ? new Incoming() : new TracedIncoming(rank);
   const { geometry } = layout;
@@ -143,22 +174,30 @@ function makeEngine(
     words: new Int32Array(aperture.memory),
     bytes: new Uint8Array(aperture.memory),
   };
+  const choice = channelChoice(process.env);
   const thresholds = {
-    eagerBytes: Math.min(EAGER_BYTES, longestPayload(geometry)),
+    eagerBytes: Math.min(choice.eagerBytes, longestPayload(geometry)),
     fragmentBytes: Math.min(FRAGMENT_BYTES, longestPayload(geometry)),
     unexpectedBytes: unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']) / size,
   };
   const inboxOf = (owner: number): Inbox | undefined =>
     hasInboxes(size) ? new Inbox(window.words, layout.inbox(owner), size) : undefined;
-  const mayRead = singleCopyIsWanted(process.env['VIADUCT_LONG_MESSAGES'], oversubscribed);
+  // With a processor for each rank the two halves of the work in fragments beat one copy; with fewer, less work does.
+  const mayRead =
+    choice.longProtocol === 'single-copy' ||
+    (oversubscribed && choice.longProtocol !== 'fragments');
   const kernel = kernelId();
   const peers: Peer[] = [];
   const remote: AperturePeer[] = [];
+  const byVerbs: number[] = [];
   const reaches: PeerReach[] = [];
   for (let other = 0; other < size; other++) {
     if (other === rank) {
-      const { eagerBytes, unexpectedBytes } = thresholds;
-      peers.push(new SelfPeer(rank, incoming, eagerBytes, unexpectedBytes));
+      peers[rank] = new SelfPeer(rank, incoming, EAGER_BYTES, thresholds.unexpectedBytes);
+      continue;
+    }
+    if (choice.channel === 'verbs') {
+      byVerbs.push(other);
       continue;
     }
     layout.prefault(window.words, rank, other);
@@ -173,10 +212,29 @@ function makeEngine(
       reach,
       thresholds,
     );
-    peers.push(peer);
+    peers[other] = peer;
     remote.push(peer);
     reaches.push(reach);
   }
+  const { longProtocol } = choice;
+  const verbs =
+    byVerbs.length === 0
+      ? undefined
+      : openVerbsChannel(
+          {
+            rank,
+            size,
+            ranks: byVerbs,
+            board: new ApertureCardBoard(window.words, window.bytes, layout, rank),
+            incoming,
+            eagerBytes: choice.eagerBytes,
+            fragmentBytes: FRAGMENT_BYTES,
+            unexpectedBytes: thresholds.unexpectedBytes,
+            longProtocol: longProtocol === 'single-copy' ? undefined : longProtocol,
+          },
+          process.env,
+        );
+  for (const other of byVerbs) peers[other] = verbs!.peer(other);
   let allLocal: boolean | undefined;
   const waiter = new Waiter(aperture, rank, {
     oversubscribed,
@@ -187,6 +245,7 @@ function makeEngine(
       return allLocal === true;
     },
     otherBits: hasInboxes(size) ? READS_INBOX : 0,
+    ...(verbs === undefined ? {} : { events: eventsOf(verbs, remote.length === 0) }),
   });
   const pollSet = new PollSet(remote, inboxOf(rank));
   for (const peer of remote) {
@@ -194,17 +253,19 @@ function makeEngine(
       pollSet.activate(peer);
     };
   }
+  const channels: Channel[] = remote.length === 0 ? [] : [pollSet];
+  if (verbs !== undefined) channels.push(verbs);
   const parts: EngineParts = {
     rank,
     peers,
-    channels: remote.length === 0 ? [] : [pollSet],
+    channels,
     incoming,
     waiter,
-    failureSource: failuresOf(membership, watch),
+    failureSource: failuresOf(membership, watch, verbs),
     waitBoard: new ApertureWaitBoard(window.words, window.bytes, layout, rank),
     host: Number.parseInt(aperture.identity.slice(0, 8), 16) | 0,
   };
-  return engineOf(parts, trace);
+  return { engine: engineOf(parts, trace), verbs };
 }
 
 function engineOf(parts: EngineParts, trace: Trace | undefined): Engine {
@@ -219,34 +280,31 @@ function traceOf(rank: number): Trace | undefined {
   return file === undefined || file === '' ? undefined : new Trace(file, rank);
 }
 
-/**
- * How long messages go within one kernel: by a single copy that the receiver makes, or in fragments that both ranks
- * copy at the same time. With a processor for each rank the two halves of the work beat the one; where ranks share
- * processors, less work wins.
- */
-function singleCopyIsWanted(choice: string | undefined, oversubscribed: boolean): boolean {
-  switch (choice) {
-    case undefined:
-      return oversubscribed;
-    case 'single-copy':
-      return true;
-    case 'fragments':
-      return false;
-    default:
-      throw new MpiError(
-        'ERR_MPI_ENVIRONMENT',
-        `init: VIADUCT_LONG_MESSAGES is 'single-copy' or 'fragments', not '${choice}'; unset it for the default`,
-        { call: 'init', operands: { choice } },
-      );
-  }
+function eventsOf(verbs: VerbsChannel, areAll: boolean): WakeEvents {
+  return {
+    areAll,
+    arm: () => {
+      verbs.arm();
+    },
+    sleepSync: (timeoutMs) => {
+      verbs.sleepSync(timeoutMs);
+    },
+    watch: (onEvent) => verbs.watch(onEvent),
+  };
 }
 
-function failuresOf({ aperture, size }: Membership, watch: PeerWatch | undefined): FailureSource {
+/** What the launcher says in the aperture comes before what a connection shows, for it knows why. */
+function failuresOf(
+  { aperture, size }: Membership,
+  watch: PeerWatch | undefined,
+  verbs: VerbsChannel | undefined,
+): FailureSource {
   const { participants } = aperture;
   return {
     get failures() {
       watch?.look();
-      return participants.failures;
+      verbs?.look();
+      return participants.failures + (verbs?.failures ?? 0);
     },
     failed() {
       const failed = [];
@@ -254,9 +312,61 @@ function failuresOf({ aperture, size }: Membership, watch: PeerWatch | undefined
         const { state, reason = 'no reason is known' } = participants.describe(rank);
         if (state === 'failed') failed.push({ rank, reason });
       }
+      if (verbs !== undefined) failed.push(...verbs.failed());
       return failed;
     },
   };
+}
+
+/** How often a rank looks whether others have left already. */
+const LOOK_MS = 50;
+
+/**
+ * Waits until all ranks are here. Where one has failed, a rank that has not said that it goes on without leaves with the
+ * error, by which the others are rid of it; those that have said so agree that all of them are here.
+ */
+async function takeLeave(
+  engine: Engine,
+  world: Communicator,
+  aperture: Aperture | undefined,
+): Promise<void> {
+  const { errorHandler } = world;
+  const goesOn = (): boolean => engine.notices.goesOn || errorHandler !== 'throw';
+  engine.checkFailures();
+  if (!engine.anyFailed || !goesOn()) {
+    world.errorHandler = 'throw';
+    try {
+      await awaitAll(engine, world);
+      return;
+    } catch (error) {
+      const code = error instanceof MpiError ? error.code : undefined;
+      const isFailure = code === 'ERR_MPI_RANK_FAILED' || code === 'ERR_MPI_REVOKED';
+      if (!isFailure || !goesOn()) throw error;
+    } finally {
+      world.errorHandler = errorHandler;
+    }
+  }
+  // Who has come through the barrier before the failure knows that all were here, and is gone.
+  let timer: NodeJS.Timeout | undefined;
+  const someoneHasLeft = new Promise<void>((resolve) => {
+    timer = setInterval(() => {
+      for (let rank = 0; rank < engine.size; rank++) {
+        if (aperture?.participants.state(rank) === 'finalized') resolve();
+      }
+    }, LOOK_MS);
+  });
+  await Promise.race([world.agree(0), someoneHasLeft]);
+  clearInterval(timer);
+}
+
+/** A barrier that ends when any rank fails, for others may have left it because of that. */
+async function awaitAll(engine: Engine, world: Communicator): Promise<void> {
+  engine.onDeath = (failure) => engine.endOperations(world.scopeFor('finalize'), failure);
+  try {
+    await world.barrier();
+  } finally {
+    engine.onDeath = undefined;
+  }
 }
 
 function makeJob(
@@ -264,6 +374,7 @@ function makeJob(
   trace: Trace | undefined,
   membership?: Membership,
   watch?: PeerWatch,
+  verbs?: VerbsChannel,
 ): Job {
   const aperture = membership?.aperture;
   const everybody = engine.group(Array.from({ length: engine.size }, (_, rank) => rank));
@@ -273,12 +384,14 @@ function makeJob(
     process.off('beforeExit', onBeforeExit);
     try {
       trace?.close();
-      await world.barrier();
+      await takeLeave(engine, world, aperture);
       if (engine.rank === 0) trace?.join(engine.size);
+      await verbs?.leave();
       aperture?.participants.finalize(engine.rank);
     } finally {
       watch?.close();
       engine.close();
+      verbs?.close();
       aperture?.close();
     }
     await membership?.leave();

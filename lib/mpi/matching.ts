@@ -120,6 +120,8 @@ export class UnexpectedMessage implements Queued<UnexpectedMessage> {
     readonly sendId: number,
     /** Where they stand in the sender's memory. */
     readonly address: number,
+    /** What opens it for those who have no other right to read it. */
+    readonly key: number,
   ) {}
 }
 

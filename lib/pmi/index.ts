@@ -2,3 +2,4 @@
 export { isPmiOffered, PmiClient } from './client.js';
 export { PmiError } from './errors.js';
 export { PmiServer } from './server.js';
+export { onLines } from './wire.js';

@@ -34,22 +34,27 @@ export function decodeLine(line: string): Fields {
   return fields;
 }
 
-/** Calls back with each whole line of a stream; with an error if a line never ends. */
+/** Calls back with each whole line of a stream; with an error for one of more bytes than `limit` has at that moment. */
 export function onLines(
   stream: Duplex,
   onLine: (line: string) => void,
   onError: (error: PmiError) => void,
+  limit: { readonly bytes: number } = { bytes: LONGEST_LINE_BYTES },
 ): void {
   let rest = '';
+  const isTooLong = (line: string): boolean => {
+    if (line.length <= limit.bytes) return false;
+    onError(new PmiError('ERR_PMI_PROTOCOL', `a line of more than ${limit.bytes} bytes`));
+    return true;
+  };
   stream.on('data', (chunk: Buffer) => {
     // Keys and values are printable ASCII.
     const lines = (rest + chunk.toString('latin1')).split('\n');
     rest = lines.pop() ?? '';
-    for (const line of lines) onLine(line);
-    if (rest.length <= LONGEST_LINE_BYTES) return;
-    rest = '';
-    onError(
-      new PmiError('ERR_PMI_PROTOCOL', `PMI: a line of more than ${LONGEST_LINE_BYTES} bytes`),
-    );
+    for (const line of lines) {
+      if (stream.destroyed) return;
+      if (!isTooLong(line)) onLine(line);
+    }
+    if (!stream.destroyed && isTooLong(rest)) rest = '';
   });
 }

@@ -15,6 +15,7 @@
 
 #include "softhca/network_options.h"
 #include "softhca/packet_counters.h"
+#include "softhca/packet_rings.h"
 #include "softhca/spin.h"
 
 namespace softhca {
@@ -42,6 +43,10 @@ constexpr uint64_t at_once_ns = 20000;
 constexpr uint64_t busy_ns = 50000;
 // The higher, the longer the thread watches although the program polls.
 constexpr uint32_t most_need = 15;
+// Rings wake nobody. When packets came, the thread looks again at once that often, and then leaves
+// them alone, longer and longer.
+constexpr uint32_t patient_looks = 32;
+constexpr uint64_t least_pause_ns = 20000, most_pause_ns = 2000000;
 // While the kernel has no room for what is to be sent.
 constexpr uint64_t full_ns = 50000;
 
@@ -88,11 +93,28 @@ bool Network::start(std::string* problem) {
     *problem = std::string("no descriptor for the network's thread: ") + strerror(errno);
     return false;
   }
+  if (!options.rings.file.empty() && !join_rings(problem)) return false;
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   std::thread([this] { run(); }).detach();
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return true;
+}
+
+bool Network::join_rings(std::string* problem) {
+  const auto memory = map_rings(network_options().rings, problem);
+  if (memory.empty()) return false;
+  auto rings = links::Aperture::join(memory, problem);
+  if (!rings) {
+    *problem = network_options().rings.file + " (VIADUCT_PACKET_RINGS): " + *problem;
+    return false;
+  }
+  ibv_gid gid;
+  std::copy_n(rings->address().begin(), sizeof gid.raw, gid.raw);
+  set_rings_gid(gid);
+  leave_rings_at_exit(rings.get());
+  ports_.take(std::move(rings));
   return true;
 }
 
@@ -111,9 +133,18 @@ bool Network::add_port(const GidEntry& address, std::string* problem) {
   return true;
 }
 
+bool Network::join(const GidEntry& address, const wire::Gid& group, std::string* problem) {
+  if (!add_port(address, problem) || !ports_.join(to_wire(address.gid), group, problem))
+    return false;
+  ring();  // as for a port
+  return true;
+}
+
 void Network::close_descriptors() {
-  for (const int descriptor : ports_.descriptors()) close(descriptor);
+  for (const int descriptor : ports_.all_descriptors()) close(descriptor);
   close(doorbell_);
+  leave_rings_at_exit(nullptr);
+  ports_.forget_rings();
 }
 
 void Network::take_woken() {
@@ -257,6 +288,8 @@ void Network::run() {
   // for what peers write: it polls for its own requests alone.
   uint32_t need = 0;
   bool left_packets = false;
+  uint32_t empty_looks = 0;
+  uint64_t pause = least_pause_ns;
   for (;;) {
     const uint64_t now = now_ns();
     const uint64_t since_poll = now - polled_at_ns_.load(std::memory_order_seq_cst);
@@ -273,6 +306,16 @@ void Network::run() {
       publish_counters();
       note_descriptors();
       deadline = polls ? std::min(deadline, next_deadline_ns()) : next_deadline_ns();
+      if (ports_.rings()) {
+        empty_looks = came ? 0 : empty_looks + 1;
+        if (empty_looks < patient_looks) {
+          mutex_.unlock();
+          sched_yield();
+          continue;
+        }
+        pause = empty_looks == patient_looks ? least_pause_ns : std::min(2 * pause, most_pause_ns);
+        deadline = std::min(deadline, now + pause);
+      }
     }
     left_packets = leaves;
     leaves_packets_.store(leaves, std::memory_order_seq_cst);

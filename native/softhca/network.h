@@ -61,6 +61,11 @@ class Network {
   // The caller has a Guard.
   transport::Engine& engine() { return engine_; }
   bool add_port(const GidEntry& address, std::string* problem);
+  // Packets to the group come in by the interface of that address. False: `problem` says why not.
+  bool join(const GidEntry& address, const wire::Gid& group, std::string* problem);
+  void leave_group(const wire::Gid& group) { ports_.leave(group); }
+  // nullptr: VIADUCT_PACKET_RINGS names none. There from the beginning.
+  links::Aperture* rings() const { return ports_.rings(); }
 
   // The program has posted sends.
   void wake(uint32_t queue_pair);
@@ -80,6 +85,7 @@ class Network {
  private:
   explicit Network(Host& host);
   bool start(std::string* problem);
+  bool join_rings(std::string* problem);
   void run();
   // What there is to do, for somebody who holds the lock. True: packets came.
   bool drive(bool receives);

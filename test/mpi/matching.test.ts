@@ -19,6 +19,7 @@ const scope: RequestScope = {
   owner: nobody,
   name: 'test',
   // Rank 9 of the world is not in it.
+  isAcknowledged: () => false,
   rankOf: (worldRank) => (worldRank === 9 ? -1 : worldRank),
   raise: (error) => {
     throw error;
@@ -69,7 +70,7 @@ t.test('random receives and messages meet as the rules say', (t) => {
       if (index >= 0) posted.splice(index, 1);
       else {
         kept.push({ envelope, number: step });
-        incoming.keep(context, envelope.source, envelope.tag, 0, delivery, undefined, step, 0);
+        incoming.keep(context, envelope.source, envelope.tag, 0, delivery, undefined, step, 0, 0);
       }
     } else if (action < 9 || posted.length === 0) {
       const source = random.below(3) === 0 ? ANY_SOURCE : random.below(ranks);

@@ -6,7 +6,7 @@ import { kernelId } from '../../aperture/kernel.js';
 import { parseCpuList } from './cpu-list.js';
 
 /** Increased when cards or the way to the aperture change: ranks of two versions do not understand each other. */
-const CARD_VERSION = 1;
+const CARD_VERSION = 2;
 
 /** One rank's host. */
 export interface HostCard {
@@ -33,17 +33,13 @@ export function ownCard(): HostCard {
   };
 }
 
-/** Why two ranks can't share memory, as the end of a sentence; undefined if they can. */
-export function obstacle(mine: HostCard, theirs: HostCard): string | undefined {
-  if (theirs.version !== mine.version) return 'has another version of viaduct; install one for all';
+/** Why two ranks can't share memory, as what follows `rank N`; undefined if they probably can. */
+export function whyApart(mine: HostCard, theirs: HostCard): string | undefined {
   if (theirs.kernel !== mine.kernel) {
-    return (
-      `runs on another host or virtual machine (${theirs.name}), and this version of viaduct has no channel between ` +
-      'hosts for messages; start all ranks on one host'
-    );
+    return `runs on another host or virtual machine (${theirs.name})`;
   }
   if (theirs.pidNamespace !== mine.pidNamespace) {
-    return 'runs on this host in another pid namespace; start all ranks in one container, or with the host’s pids';
+    return 'runs on this host in another pid namespace, where neither can name the other';
   }
   return undefined;
 }

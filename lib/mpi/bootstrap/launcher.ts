@@ -1,6 +1,7 @@
 /** Which launcher started this process, by the variables that it sets, and what those say. */
 import { isPmiOffered } from '../../pmi/index.js';
 import { MpiError } from '../errors.js';
+import { readRendezvous, type TcpLaunch } from './tcp/rendezvous.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -14,7 +15,7 @@ export interface OwnLaunch {
 }
 
 /** How this process was started. */
-export type Launch = OwnLaunch | { readonly by: 'pmi' } | { readonly by: 'nobody' };
+export type Launch = OwnLaunch | TcpLaunch | { readonly by: 'pmi' } | { readonly by: 'nobody' };
 
 /** A launcher whose protocol is not spoken here: its variable for the number of ranks, and what to use instead. */
 const STRANGERS: readonly {
@@ -42,6 +43,8 @@ const STRANGERS: readonly {
  *   something else.
  */
 export function findLauncher(env: Environment): Launch {
+  const tcp = readRendezvous(env);
+  if (tcp !== undefined) return tcp;
   const own = readOwn(env);
   if (own !== undefined) return own;
   if (isPmiOffered(env)) return { by: 'pmi' };
@@ -49,8 +52,8 @@ export function findLauncher(env: Environment): Launch {
     if (Number(env[size] ?? 1) > 1) {
       throw new MpiError(
         'ERR_MPI_LAUNCHER',
-        `init: this program was started as one of ${env[size]} by ${who}; start it by ${instead}, or unset ` +
-          `${size} to run alone`,
+        `init: this program was started as one of ${env[size]} by ${who}; start it by ${instead}, or give all ` +
+          `ranks VIADUCT_RENDEZVOUS and VIADUCT_JOB_SECRET to meet by TCP, or unset ${size} to run alone`,
         { call: 'init', operands: { [size]: env[size] } },
       );
     }
@@ -59,7 +62,8 @@ export function findLauncher(env: Environment): Launch {
     throw new MpiError(
       'ERR_MPI_LAUNCHER',
       `init: PMIX_RANK=${env['PMIX_RANK']}: this program was started by a launcher that speaks PMIx; start it by ` +
-        'viaduct run -n N, mpiexec.hydra -n N or srun --mpi=pmi2, or unset PMIX_RANK to run alone',
+        'viaduct run -n N, mpiexec.hydra -n N or srun --mpi=pmi2, or give all ranks VIADUCT_RENDEZVOUS, ' +
+        'VIADUCT_JOB_SECRET and VIADUCT_SIZE to meet by TCP, or unset PMIX_RANK to run alone',
       { call: 'init', operands: { rank: env['PMIX_RANK'] } },
     );
   }

@@ -5,6 +5,8 @@ import { allowReader } from '../../aperture/process-copy.js';
 import { Layout } from '../channels/aperture/layout.js';
 import { MpiError } from '../errors.js';
 import type { OwnLaunch } from './launcher.js';
+import type { Meeting } from './meeting.js';
+import { PmiMeeting } from './pmi-meeting.js';
 
 /** A rank that has joined. */
 export interface Membership {
@@ -13,12 +15,25 @@ export interface Membership {
   /** The memory of this host's ranks, to which this one is attached. */
   readonly aperture: Aperture;
   readonly layout: Layout;
+  /**
+   * For each rank, why it does not share that memory, as what follows `rank N`; undefined for those that do. Ranks have one
+   * numbering in the aperture and in the world, so that the records of those that are apart are there, and tell of
+   * their failures.
+   */
+  readonly apart: readonly (string | undefined)[];
   /** Whether there are more ranks than processors. */
   readonly oversubscribed: boolean;
   /** Whether ranks must find out by themselves when one dies, because the launcher doesn't tell. */
   readonly watchesPeers: boolean;
+  /**
+   * Before `init` returns, every rank may call it, as often as the others: resolves to what each has brought, by rank, up to
+   * 32 KiB each.
+   */
+  exchange(mine: Uint8Array): Promise<Uint8Array[]>;
   /** Takes leave of the launcher, after the last message. */
   leave(): Promise<void>;
+  /** Lets go of the launcher without a word, where joining fails. */
+  close(): void;
 }
 
 /** A rank, and all its communicators, belongs to the one thread that joined the job. */
@@ -55,6 +70,18 @@ export function joinOwnJob(launch: OwnLaunch): Membership {
   const { rank, size, oversubscribed, launcherPid } = launch;
   const aperture = Aperture.open();
   const layout = attach(aperture, { rank, size, reader: launcherPid });
-  const leave = (): Promise<void> => Promise.resolve();
-  return { rank, size, aperture, layout, oversubscribed, watchesPeers: false, leave };
+  // The launcher's PMI is there for programs of MPICH, and for what the aperture does not tell.
+  let meeting: Promise<Meeting> | undefined;
+  return {
+    rank,
+    size,
+    aperture,
+    layout,
+    apart: Array<undefined>(size).fill(undefined),
+    oversubscribed,
+    watchesPeers: false,
+    exchange: async (mine) => (await (meeting ??= PmiMeeting.open(process.env))).exchange(mine),
+    leave: async () => (await meeting)?.leave(),
+    close: () => void meeting?.then((opened) => opened.close()),
+  };
 }

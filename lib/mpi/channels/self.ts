@@ -43,7 +43,7 @@ export class SelfPeer implements Peer {
     const payload = memory.bytes.slice();
     this.#keptBytes += byteLength + UNEXPECTED_OVERHEAD_BYTES;
     this.#counts.addUnexpected();
-    this.#incoming.keep(context, this.#rank, tag, byteLength, this, payload, 0, 0);
+    this.#incoming.keep(context, this.#rank, tag, byteLength, this, payload, 0, 0, 0);
     return true;
   }
 
@@ -71,6 +71,7 @@ export class SelfPeer implements Peer {
       this,
       undefined,
       id,
+      0,
       0,
     );
     this.#held.set(id, { request, message });

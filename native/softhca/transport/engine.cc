@@ -198,7 +198,7 @@ bool Engine::accepts(const QueuePair& qp, const wire::Packet& packet, const Data
                            packet.bth.dest_qp != wire::multicast_qp)
     return refuse(Counter::dropped_address);
   if (!qp.connected() && packet.deth.qkey != attributes.qkey)
-    return refuse(Counter::dropped_qkey);  // 9.6.1
+    return refuse(Counter::dropped_qkey);  // 9.6.1.4.1
   return true;
 }
 
@@ -209,6 +209,7 @@ void Engine::receive_multicast(const wire::Packet& packet, const Datagram& datag
     if (group != datagram.route.destination) continue;
     meant = true;
     QueuePair& qp = *find_mutable(number);
+    if (device_.has_already(number, datagram.route.source, packet.deth.source_qp)) continue;
     if (accepts(qp, packet, datagram)) receive_datagram(qp, device_, counters_, packet, datagram);
   }
   if (!meant) counters_.add(Counter::dropped_queue_pair);

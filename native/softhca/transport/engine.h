@@ -7,7 +7,8 @@
 //
 // Specification: InfiniBand Architecture Vol. 1 chapter 9, annex A14 (XRC), annex A17 (RoCEv2),
 // annex A19 (ATOMIC WRITE).
-// Numbers in comments are its sections.
+// Numbers in comments are its sections, and its clauses (C9-88) where published drivers cite the
+// same for the same.
 #pragma once
 
 #include <memory>

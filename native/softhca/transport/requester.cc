@@ -100,7 +100,7 @@ bool begin_next(QueuePair& qp, Device& device) {
     const SendWqe* wqe = device.send_wqe(qp.number, requester.next);
     if (!wqe) return false;
     if (is_local(wqe->opcode)) {
-      // In the order of the queue: after those before are complete.
+      // 10.6.5.1: after those before are complete.
       if (!requester.idle()) return false;
       const ibv_wc_status status = device.run_local(qp.number, requester.next);
       if (status != IBV_WC_SUCCESS) {

@@ -8,20 +8,19 @@ import {
   copyInShort,
   LINE_BYTES,
   type Window,
-} from './copy.js';
+} from '../protocol/copy.js';
+import { CELL_WORDS, INLINE, INLINE_BYTES } from '../protocol/cell.js';
+import type { Inlet } from '../protocol/ends.js';
 import {
-  CELL_WORDS,
   CONGESTED,
   CONSUMED,
-  INLINE,
-  INLINE_BYTES,
   type QueueGeometry,
   type QueuePlace,
   ROOM_WANTED,
   SHIFT,
 } from './layout.js';
 
-export class Consumer {
+export class Consumer implements Inlet {
   readonly #window: Window;
   readonly #words: Int32Array;
   readonly #firstCell: number;
@@ -61,19 +60,16 @@ export class Consumer {
     return loadOrdered(this.#words, next) === ((this.#cell + 1) | 0) ? next : -1;
   }
 
-  /** Copies a message that fits into its cell to the front of a memory that is large enough. */
   takeShort(cell: number, length: number, memory: Memory): void {
     copyInShort(this.#window, (cell + INLINE) << 2, memory, length);
   }
 
-  /** The message of a cell as a copy of its own; only those that may be are in the cell itself, if short. */
   takeCopy(cell: number, length: number, mayBeShort: boolean): Uint8Array {
     if (length > INLINE_BYTES || !mayBeShort) return this.#view(cell, length).slice();
     const offset = (cell + INLINE) << 2;
     return this.#window.bytes.slice(offset, offset + length);
   }
 
-  /** Copies the payload in a cell's slots to `offset` in a memory. */
   takePayload(cell: number, length: number, memory: Memory, offset: number): void {
     const aliased =
       length >= ALIAS_FROM_BYTES && aliases(memory.pageOffset + offset, this.#place(cell), length);
@@ -95,7 +91,6 @@ export class Consumer {
     return this.#advance(this.#cells - (this.#cell & (this.#cells - 1)));
   }
 
-  /** Asks the sender to announce even short messages, or no longer. */
   setCongested(isCongested: boolean): void {
     Atomics.store(this.#words, this.#control + CONGESTED, isCongested ? 1 : 0);
   }

@@ -2,30 +2,22 @@
  * Where the queues of the aperture channel stand.
  *
  * A block of the aperture holds, after its header, what each rank says of what it waits for (wait-board.ts), each rank's
- * inbox (inbox.ts), and one queue for each ordered pair of ranks, sender by sender. A queue is a ring of
+ * inbox (inbox.ts), its card (card-board.ts), and one queue for each ordered pair of ranks, sender by sender. A queue is a ring of
  * cells, one cache line each, and as many slots for payloads that do not fit into a cell: cell i has slot i, and a
  * long payload goes on through the slots that follow, whose cells are then passed over. Only the sender writes to
  * these; only the receiver writes to the line that says how far it has read. So no line is written by two, and a
  * small message is one line that moves from one core to the other.
  *
- * A cell, as 32-bit words:
- *
- * | word | |
- * | --- | --- |
- * | 0 | stamp: number of the cell since the start, plus one; written last, so it says that the cell is ready |
- * | 1 | kind of message in bits 0–7; in bits 8–31 the high part of word 3 |
- * | 2 | tag, or the name that the receiver of a reply knows |
- * | 3 | size in bytes, or offset of a fragment: the low part |
- * | 4 | context |
- * | 5 | bytes to pass over at the start of the slot |
- * | 6–15 | payload of up to 40 bytes, or fields of the kind |
+ * Of a cell (../protocol/cell.ts) the queue uses word 0, the stamp: number of the cell since the start, plus one; written
+ * last, so it says that the cell is ready; and word 5: bytes to pass over at the start of the slot.
  */
 import type { Aperture } from '../../../aperture/index.js';
 import { PAGE_BYTES, ROOT_MPI } from '../../../aperture/header.js';
 import { SLEEPING_WORD } from '../../../aperture/participants.js';
 import { MpiError } from '../../errors.js';
+import { CELL_BYTES } from '../protocol/cell.js';
 
-const MAGIC = 0x3249504d; // "MPI2"
+const MAGIC = 0x3349504d; // "MPI3"
 const HEADER_BYTES = 4096;
 /** Up to here a rank's queues are mapped at the start. */
 const PREFAULT_RANKS = 8;
@@ -34,17 +26,8 @@ const SIZE_WORD = 1;
 const CELLS_WORD = 2;
 const SLOT_WORD = 3;
 
-export const CELL_WORDS = 16;
-export const CELL_BYTES = CELL_WORDS * 4;
-export const INLINE_BYTES = 40;
-
 export const STAMP = 0;
-export const KIND = 1;
-export const TAG = 2;
-export const SIZE_LOW = 3;
-export const CONTEXT = 4;
 export const SHIFT = 5;
-export const INLINE = 6;
 
 /** Before the cells: a line that the receiver writes, and one that the sender writes. */
 const CONTROL_BYTES = 128;
@@ -95,7 +78,7 @@ function queueBytes(geometry: QueueGeometry): number {
 
 /** Where the queues begin in the block. */
 function queuesStart({ ranks }: QueueGeometry): number {
-  const bytes = HEADER_BYTES + ranks * (BOARD_BYTES + inboxBytes(ranks));
+  const bytes = HEADER_BYTES + ranks * (BOARD_BYTES + inboxBytes(ranks) + CARD_BYTES);
   return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
 }
 
@@ -120,6 +103,8 @@ export function inboxBytes(ranks: number): number {
 
 /** What one rank waits for. */
 export const BOARD_BYTES = 512;
+/** How to reach one rank otherwise than by the aperture. */
+export const CARD_BYTES = 512;
 
 /** Bytes of blocks that an aperture needs for message passing among `ranks` ranks. */
 export function apertureSizeBytes(ranks: number): number {
@@ -195,6 +180,11 @@ export class Layout {
   inbox(rank: number): number {
     const { ranks } = this.geometry;
     return this.board(ranks) + rank * inboxBytes(ranks);
+  }
+
+  /** Byte offset of a rank's card. */
+  card(rank: number): number {
+    return this.inbox(this.geometry.ranks) + rank * CARD_BYTES;
   }
 
   /**

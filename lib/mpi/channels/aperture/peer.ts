@@ -1,56 +1,23 @@
 /**
- * The protocol between two ranks of one aperture.
- *
- * A short message travels whole (eager). A longer one is announced; its receiver, once matched, copies it straight
- * from the sender's memory and says so (single copy, within one kernel), or asks for it and gets it in fragments
- * through the payload ring, which both copy at the same time (pipelined, between virtual machines). While the receiver
- * keeps as much as it may of what came before its receives, short messages are announced too.
- *
- * This file is the receiving half; the sending one is sender.ts.
+ * The way to a rank of one aperture: the protocol over the queues in it, and single copies of long messages within one kernel,
+ * by their receiver.
  */
-import { MpiError } from '../../errors.js';
 import type { Incoming } from '../../incoming.js';
-import type { UnexpectedMessage } from '../../matching.js';
 import type { Request } from '../../request.js';
-import {
-  EAGER_MESSAGES,
-  FRAGMENTED_MESSAGES,
-  INLINE_MESSAGES,
-  SINGLE_COPY_MESSAGES,
-} from '../../traffic.js';
-import type { Peer } from '../channel.js';
-import { UNEXPECTED_OVERHEAD_BYTES } from '../unexpected-limit.js';
+import { SINGLE_COPY_MESSAGES } from '../../traffic.js';
+import type { Explanation } from '../channel.js';
+import { KIND } from '../protocol/cell.js';
+import { NO_PAYLOAD, ProtocolPeer } from '../protocol/peer.js';
+import { EAGER, type Thresholds } from '../protocol/sender.js';
 import type { Consumer } from './consumer.js';
-import { CONTEXT, INLINE, KIND, SIZE_LOW, TAG } from './layout.js';
 import type { Polled } from './poll-set.js';
-import { getAddress, getSize, type Producer, SKIP } from './producer.js';
-import {
-  ABANDONED,
-  ANNOUNCE,
-  ApertureSender,
-  EAGER,
-  EAGER_LONG,
-  EAGER_SYNCHRONOUS,
-  FRAGMENT,
-  type Reach,
-  REVOKE,
-  REVOKED,
-  TAKEN,
-  type Thresholds,
-  WANTED,
-} from './sender.js';
+import { type Producer, SKIP } from './producer.js';
+import type { PeerReach } from './reach.js';
 
-export class AperturePeer extends ApertureSender implements Peer, Polled {
+export class AperturePeer extends ProtocolPeer implements Polled {
+  protected readonly takenProtocol = SINGLE_COPY_MESSAGES;
   readonly #consumer: Consumer;
-  readonly #unexpectedBytes: number;
-  /** Receives that fragments come in for, by their id. */
-  readonly #receiving = new Map<number, Request>();
-  /** Messages that came before their receives and that the sender may take back, by its name for them. */
-  readonly #revocable = new Map<number, UnexpectedMessage>();
-  /** What came before its receive takes up so much. */
-  #keptBytes = 0;
-  /** The sender has been told that this is enough. */
-  #isFull = false;
+  readonly #reach: PeerReach;
   wasHeard = false;
 
   constructor(
@@ -59,12 +26,12 @@ export class AperturePeer extends ApertureSender implements Peer, Polled {
     consumer: Consumer,
     words: Int32Array,
     incoming: Incoming,
-    reach: Reach,
+    reach: PeerReach,
     thresholds: Thresholds,
   ) {
-    super(rank, producer, words, incoming, reach, thresholds);
+    super(rank, producer, consumer, words, incoming, reach, thresholds);
     this.#consumer = consumer;
-    this.#unexpectedBytes = thresholds.unexpectedBytes;
+    this.#reach = reach;
   }
 
   /** Handles the next message from this peer, if there is one. */
@@ -75,234 +42,48 @@ export class AperturePeer extends ApertureSender implements Peer, Polled {
     const kind = this.words[cell + KIND] & 0xff;
     let isWaitedFor: boolean;
     if (kind === EAGER) {
-      this.#receiveShort(cell);
+      this.receiveShort(cell);
       isWaitedFor = this.#consumer.releaseShort();
     } else {
       isWaitedFor = this.#handle(cell, kind);
     }
-    if (isWaitedFor) this.reach.wake();
+    if (isWaitedFor) this.#reach.wake();
     return true;
   }
 
   /** Handles a cell of another kind than the shortest messages; true if the sender waits for its room. */
   #handle(cell: number, kind: number): boolean {
-    switch (kind) {
-      case SKIP:
-        return this.#consumer.skip();
-      case EAGER_LONG:
-        return this.#consumer.releaseLong(this.#receiveLong(cell, 0));
-      case EAGER_SYNCHRONOUS:
-        return this.#consumer.releaseLong(this.#receiveLong(cell, this.words[cell + INLINE]));
-      case FRAGMENT:
-        return this.#consumer.releaseLong(this.#receiveFragment(cell));
-      case ANNOUNCE:
-        this.#receiveAnnouncement(cell);
-        break;
-      case TAKEN:
-        this.finishTaken(cell);
-        break;
-      case WANTED:
-        this.beginStream(cell);
-        break;
-      case REVOKE:
-        this.#revoke(this.words[cell + TAG]);
-        break;
-      case REVOKED:
-        this.finishRevoked(this.words[cell + TAG]);
-        break;
-      case ABANDONED:
-        this.#finishAbandoned(this.words[cell + TAG]);
-        break;
-      default:
-        throw this.garbled(`a cell of kind ${kind}`);
-    }
-    return this.#consumer.releaseShort();
+    if (kind === SKIP) return this.#consumer.skip();
+    const payloadBytes = this.receive(cell, kind);
+    return payloadBytes === NO_PAYLOAD
+      ? this.#consumer.releaseShort()
+      : this.#consumer.releaseLong(payloadBytes);
   }
 
-  deliver(message: UnexpectedMessage, request: Request): void {
-    const { tag, byteLength, sendId, payload } = message;
-    if (sendId !== 0) this.#revocable.delete(sendId);
-    if (payload === undefined) {
-      this.#fetch(request, tag, byteLength, sendId, message.address);
-      return;
-    }
-    this.#forget(byteLength);
-    const fits = this.incoming.accept(request, this.rank, tag, byteLength);
-    if (fits) this.incoming.fill(request, payload);
-    if (sendId !== 0) this.reply(TAKEN, sendId, 0);
+  protected expose(request: Request): number {
+    return this.#reach.addressOf(request.memory);
   }
 
-  override fail(error: (request: Request) => Error): void {
-    super.fail(error);
-    const lost = [...this.#receiving.values()];
-    this.#receiving.clear();
-    for (const request of lost) request.fail(error(request));
+  protected bring(request: Request, sendId: number, address: number): boolean {
+    const { memory, byteLength } = request;
+    if (address === 0 || !this.#reach.read(address, memory, byteLength)) return false;
+    this.finishBrought(request, sendId);
+    return true;
   }
 
-  #receiveShort(cell: number): void {
-    const words = this.words;
-    const tag = words[cell + TAG];
-    const context = words[cell + CONTEXT];
-    // Of a sender that lies no more than the cell is believed.
-    const byteLength = words[cell + SIZE_LOW] & 0x3f;
-    this.counts.addReceived(INLINE_MESSAGES, byteLength);
-    const request = this.incoming.match(context, this.rank, tag);
-    if (request === undefined) {
-      this.#keepWhole(cell, context, tag, byteLength, 0);
-    } else if (this.incoming.accept(request, this.rank, tag, byteLength)) {
-      this.#consumer.takeShort(cell, byteLength, request.memory);
-      request.complete();
-    }
+  protected explainWhole(protocol: 'inline' | 'eager', reason: string): Explanation {
+    return { channel: 'aperture', protocol, reason };
   }
 
-  /** Returns the bytes of payload that the cell had, as does receiveFragment. */
-  #receiveLong(cell: number, sendId: number): number {
-    const words = this.words;
-    const tag = words[cell + TAG];
-    const context = words[cell + CONTEXT];
-    const byteLength = words[cell + SIZE_LOW];
-    if (byteLength < 0 || byteLength > this.eagerBytes) {
-      throw this.garbled(`a whole message of ${byteLength} bytes`);
-    }
-    this.counts.addReceived(EAGER_MESSAGES, byteLength);
-    const request = this.incoming.match(context, this.rank, tag);
-    if (request === undefined) {
-      this.#keepWhole(cell, context, tag, byteLength, sendId);
-      return byteLength;
-    }
-    if (this.incoming.accept(request, this.rank, tag, byteLength)) {
-      this.#consumer.takePayload(cell, byteLength, request.memory, 0);
-      request.complete();
-    }
-    if (sendId !== 0) this.reply(TAKEN, sendId, 0);
-    return byteLength;
-  }
-
-  #keepWhole(cell: number, context: number, tag: number, byteLength: number, sendId: number): void {
-    const payload = this.#consumer.takeCopy(cell, byteLength, sendId === 0);
-    this.#keptBytes += byteLength + UNEXPECTED_OVERHEAD_BYTES;
-    if (this.#keptBytes > this.#unexpectedBytes && !this.#isFull) {
-      this.#isFull = true;
-      this.#consumer.setCongested(true);
-    }
-    this.#keep(context, tag, byteLength, payload, sendId, 0);
-  }
-
-  #keep(
-    context: number,
-    tag: number,
-    byteLength: number,
-    payload: Uint8Array | undefined,
-    sendId: number,
-    address: number,
-  ): void {
-    const { rank } = this;
-    this.counts.addUnexpected();
-    const message = this.incoming.keep(
-      context,
-      rank,
-      tag,
-      byteLength,
-      this,
-      payload,
-      sendId,
-      address,
-    );
-    if (sendId !== 0) this.#revocable.set(sendId, message);
-  }
-
-  /** What was kept is no longer. */
-  #forget(byteLength: number): void {
-    this.#keptBytes -= byteLength + UNEXPECTED_OVERHEAD_BYTES;
-    if (this.#isFull && this.#keptBytes <= this.#unexpectedBytes / 2) {
-      this.#isFull = false;
-      this.#consumer.setCongested(false);
-    }
-  }
-
-  #receiveAnnouncement(cell: number): void {
-    const words = this.words;
-    const tag = words[cell + TAG];
-    const context = words[cell + CONTEXT];
-    const byteLength = getSize(words, cell);
-    const sendId = words[cell + INLINE];
-    const address = getAddress(words, cell);
-    const request = this.incoming.match(context, this.rank, tag);
-    if (request === undefined) this.#keep(context, tag, byteLength, undefined, sendId, address);
-    else this.#fetch(request, tag, byteLength, sendId, address);
-  }
-
-  /** Brings a matched message over: by a copy of our own, or by asking for it. */
-  #fetch(request: Request, tag: number, byteLength: number, sendId: number, address: number): void {
-    if (this.failure !== undefined) {
-      request.fail(this.failure(request));
-      return;
-    }
-    if (!this.incoming.accept(request, this.rank, tag, byteLength)) {
-      // The sender's part is done: a truncated receive is the receiver's error alone.
-      this.reply(TAKEN, sendId, 0);
-      return;
-    }
-    if (address !== 0 && this.reach.read(address, request.memory, byteLength)) {
-      this.counts.addReceived(SINGLE_COPY_MESSAGES, byteLength);
-      this.reply(TAKEN, sendId, 0);
-      request.complete();
-      return;
-    }
-    const id = this.newId();
-    this.#receiving.set(id, request);
-    this.reply(WANTED, sendId, id);
-  }
-
-  /** Unless a receive, or a matched probe, has the message: then the answer to that is on its way. */
-  #revoke(sendId: number): void {
-    const message = this.#revocable.get(sendId);
-    if (message?.queue === undefined) return;
-    this.#revocable.delete(sendId);
-    this.incoming.unexpected.remove(message);
-    if (message.payload !== undefined) this.#forget(message.byteLength);
-    this.reply(REVOKED, sendId, 0);
-  }
-
-  #finishAbandoned(id: number): void {
-    const request = this.#receiving.get(id);
-    if (request === undefined) throw this.garbled(`the end of receive ${id}`);
-    this.#receiving.delete(id);
-    request.fail(
-      new MpiError(
-        'ERR_MPI_BUFFER',
-        `${request.describe()}: rank ${this.rank} detached, transferred or shrunk its buffer while this message was ` +
-          'under way; leave a buffer alone until its send is done',
-        { operands: request.operands() },
-      ),
-    );
-  }
-
-  #receiveFragment(cell: number): number {
-    const words = this.words;
-    const id = words[cell + TAG];
-    const offset = getSize(words, cell);
-    const length = words[cell + INLINE];
-    const request = this.#receiving.get(id);
-    if (
-      request === undefined ||
-      length <= 0 ||
-      offset !== request.progressed ||
-      offset + length > request.byteLength
-    ) {
-      throw this.garbled(`a fragment of ${length} bytes at ${offset} for receive ${id}`);
-    }
-    // Without its memory it goes on to the end of the message, since the sender knows nothing of that.
-    if (request.memory.isWhole) {
-      this.#consumer.takePayload(cell, length, request.memory, offset);
-    }
-    request.progressed = offset + length;
-    if (request.progressed === request.byteLength) {
-      this.#receiving.delete(id);
-      this.counts.addReceived(FRAGMENTED_MESSAGES, request.byteLength);
-      if (request.memory.isWhole) request.complete();
-      else request.fail(this.incoming.shrunk(request));
-    }
-    return length;
+  protected explainAnnounced(_byteLength: number, why: string): Explanation {
+    const channel = 'aperture';
+    const { whyRead } = this.#reach;
+    return whyRead === undefined
+      ? {
+          channel,
+          protocol: 'fragments',
+          reason: `${why}, and both copy fragments of ${this.fragmentBytes} bytes at the same time`,
+        }
+      : { channel, protocol: 'single-copy', reason: `${why}, and ${whyRead}` };
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The sending end of a queue: writes cells and payloads, knows how much room there is.
  *
- * The path of short messages, here and in consumer.ts, peer.ts and engine.ts, is few functions with what is rare put
+ * The path of short messages, here and in consumer.ts, peer.ts, ../protocol and engine.ts, is few functions with what is rare put
  * outside of them: V8 makes one piece of machine code of it only up to a certain length, and a call costs as much as
  * a cell.
  */
@@ -13,29 +13,32 @@ import {
   copyOutShort,
   LINE_BYTES,
   type Window,
-} from './copy.js';
+} from '../protocol/copy.js';
 import {
   CELL_WORDS,
-  CONGESTED,
-  CONSUMED,
   CONTEXT,
   INLINE,
   KIND,
+  putAddress,
+  putSize,
+  SIZE_LOW,
+  TAG,
+} from '../protocol/cell.js';
+import type { Outlet } from '../protocol/ends.js';
+import {
+  CONGESTED,
+  CONSUMED,
   type QueueGeometry,
   type QueuePlace,
   ROOM_WANTED,
   SHIFT,
-  SIZE_LOW,
   STAMP,
-  TAG,
 } from './layout.js';
-
-const TWO_TO_32 = 2 ** 32;
 
 /** Kind of a cell that says no more than that the queue goes on at its start. */
 export const SKIP = 0;
 
-export class Producer {
+export class Producer implements Outlet {
   readonly #window: Window;
   readonly #words: Int32Array;
   readonly #firstCell: number;
@@ -48,7 +51,6 @@ export class Producer {
   /** How far the receiver has read, when last looked at. */
   #consumed = 0;
   #roomWanted = false;
-  /** Called when the receiver turns out to have as much as it can keep. */
   onCongestion: () => void = () => undefined;
 
   constructor(window: Window, place: QueuePlace, geometry: QueueGeometry) {
@@ -61,7 +63,6 @@ export class Producer {
     this.#slotBytes = geometry.slotBytes;
   }
 
-  /** Places a message that fits into its cell; false when there is no room for it now. */
   tryShort(kind: number, context: number, tag: number, memory: Memory): boolean {
     const words = this.#words;
     const number = this.#cell;
@@ -79,7 +80,6 @@ export class Producer {
     return true;
   }
 
-  /** Places a longer message as a whole; false when there is no room for it now. */
   tryLong(kind: number, context: number, tag: number, memory: Memory, sendId: number): boolean {
     const length = memory.byteLength;
     const words = this.#words;
@@ -99,7 +99,6 @@ export class Producer {
     return true;
   }
 
-  /** Announces a message whose bytes the receiver asks for, or takes itself at `address`. */
   tryAnnouncement(
     kind: number,
     context: number,
@@ -107,6 +106,7 @@ export class Producer {
     byteLength: number,
     sendId: number,
     address: number,
+    key: number,
   ): boolean {
     const index = this.#claim(1);
     if (index < 0) return false;
@@ -116,25 +116,23 @@ export class Producer {
     words[cell + TAG] = tag;
     words[cell + CONTEXT] = context;
     words[cell + INLINE] = sendId;
-    words[cell + INLINE + 1] = address | 0;
-    words[cell + INLINE + 2] = (address / TWO_TO_32) | 0;
+    putAddress(words, cell, address, key);
     this.#publish(cell, 1);
     return true;
   }
 
-  /** A reply about a message that the receiver of this cell knows by `id`. */
-  tryReply(kind: number, id: number, argument: number): boolean {
+  tryReply(kind: number, id: number, argument: number, address: number, key: number): boolean {
     const index = this.#claim(1);
     if (index < 0) return false;
     const cell = this.#firstCell + index * CELL_WORDS;
     this.#words[cell + KIND] = kind;
     this.#words[cell + TAG] = id;
     this.#words[cell + INLINE] = argument;
+    putAddress(this.#words, cell, address, key);
     this.#publish(cell, 1);
     return true;
   }
 
-  /** One fragment of a large message, from `offset` on; false when there is no room now. */
   tryFragment(kind: number, id: number, memory: Memory, offset: number, length: number): boolean {
     const slots = this.#slotsFor(length);
     const index = this.#claim(slots);
@@ -204,7 +202,6 @@ export class Producer {
     if (words[this.#control + CONGESTED] !== 0) this.onCongestion();
   }
 
-  /** Whether the receiver wants no more messages that it has not asked for. */
   get isCongested(): boolean {
     return Atomics.load(this.#words, this.#control + CONGESTED) !== 0;
   }
@@ -220,18 +217,4 @@ export class Producer {
     this.#cell = (this.#cell + count) | 0;
     Atomics.store(this.#words, cell + STAMP, stamp);
   }
-}
-
-/** Kind, and a size or offset of up to 53 bits. */
-function putSize(words: Int32Array, cell: number, kind: number, size: number): void {
-  words[cell + KIND] = kind | (Math.floor(size / TWO_TO_32) << 8);
-  words[cell + SIZE_LOW] = size | 0;
-}
-
-export function getSize(words: Int32Array, cell: number): number {
-  return (words[cell + KIND] >>> 8) * TWO_TO_32 + (words[cell + SIZE_LOW] >>> 0);
-}
-
-export function getAddress(words: Int32Array, cell: number): number {
-  return words[cell + INLINE + 2] * TWO_TO_32 + (words[cell + INLINE + 1] >>> 0);
 }

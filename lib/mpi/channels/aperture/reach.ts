@@ -7,12 +7,12 @@ import { readProcess } from '../../../aperture/process-copy.js';
 import { wakeDoorbell } from '../../../aperture/waiting.js';
 import type { Memory } from '../../memory.js';
 import type { Inbox } from './inbox.js';
-import type { Reach } from './sender.js';
+import type { Waker } from '../protocol/sender.js';
 
 /** V8 keeps the bytes of smaller views among its own objects, and moves them. */
 const SMALLEST_AT_REST_BYTES = 65;
 
-export class PeerReach implements Reach {
+export class PeerReach implements Waker {
   readonly #aperture: Aperture;
   readonly #rank: number;
   readonly #words: Int32Array;
@@ -62,18 +62,20 @@ export class PeerReach implements Reach {
     if (this.isLocal) wakeDoorbell(this.#aperture, this.#doorbell);
   }
 
+  /** Address of a memory for the peer's `read`; 0 when the peer could not read it. */
   addressOf(memory: Memory): number {
     const isReadable = this.#mayRead && this.isLocal && memory.byteLength >= SMALLEST_AT_REST_BYTES;
     return isReadable ? addressOf(memory.bytes) : 0;
   }
 
-  /** Why a long message is or is not copied by its receiver alone. */
+  /** Why the receiver copies long messages alone; undefined if it does not. */
   get whyRead(): string | undefined {
     return this.#mayRead && this.isLocal && !this.#cannotRead
       ? 'the receiver may read the sender’s memory'
       : undefined;
   }
 
+  /** Copies from the peer's memory; false when it can't be done this way. */
   read(address: number, memory: Memory, length: number): boolean {
     if (!this.#mayRead || this.#cannotRead || !this.isLocal) return false;
     if (readProcess(this.#pid, address, memory.bytes, length)) return true;

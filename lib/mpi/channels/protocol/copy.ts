@@ -1,4 +1,4 @@
-/** The copies between a user's memory and an aperture, each by the way that is fastest for its size. */
+/** The copies between a user's memory and a channel's, each by the way that is fastest for its size. */
 import type { Memory } from '../../memory.js';
 
 /**
@@ -17,14 +17,14 @@ export function aliases(destination: number, source: number, length: number): bo
   return length >= ALIAS_FROM_BYTES && ((destination - source) & PAGE_MASK) < ALIAS_BYTES;
 }
 
-/** The aperture under the views that the copies use. */
+/** A channel's memory under the views that the copies use. */
 export interface Window {
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
 }
 
 /**
- * Copies the whole of a short memory to a place in the aperture. Words, then the bytes that are left: a loop over words
+ * Copies the whole of a short memory to a place in a channel's memory. Words, then the bytes that are left: a loop over words
  * beats TypedArray.set, which costs 40 ns however little it copies.
  */
 export function copyOutShort(window: Window, offset: number, memory: Memory): void {
@@ -38,7 +38,7 @@ export function copyOutShort(window: Window, offset: number, memory: Memory): vo
   for (; copied < length; copied++) window.bytes[offset + copied] = memory.bytes[copied]!;
 }
 
-/** Copies a short message out of the aperture into the front of a user's memory. */
+/** Copies a short message out of a channel's memory into the front of a user's memory. */
 export function copyInShort(window: Window, offset: number, memory: Memory, length: number): void {
   const target = memory.words;
   let copied = 0;

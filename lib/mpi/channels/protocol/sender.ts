@@ -1,4 +1,4 @@
-/** The sending half of the protocol between two ranks of one aperture: what is on its way to the peer. */
+/** The sending half of the protocol between two ranks: what is on its way to the peer. */
 import { MpiError } from '../../errors.js';
 import type { Incoming } from '../../incoming.js';
 import type { Memory } from '../../memory.js';
@@ -7,26 +7,25 @@ import {
   EAGER_MESSAGES,
   FRAGMENTED_MESSAGES,
   INLINE_MESSAGES,
-  SINGLE_COPY_MESSAGES,
   type TrafficCounters,
   TrafficCounts,
 } from '../../traffic.js';
 import type { Explanation } from '../channel.js';
-import { INLINE, INLINE_BYTES, TAG } from './layout.js';
-import type { Producer } from './producer.js';
+import { INLINE, INLINE_BYTES, TAG } from './cell.js';
+import type { Outlet } from './ends.js';
 
 /** A message in its cell. */
 export const EAGER = 1;
-/** A message in slots. */
+/** A message beside its cell. */
 export const EAGER_LONG = 6;
 /** A message of this size waits at its sender; says where it stands there. */
 export const ANNOUNCE = 2;
-/** The receiver has copied the message itself. */
+/** The receiver has the message, which it has taken itself. */
 export const TAKEN = 3;
 /** The receiver wants the message in fragments. */
 export const WANTED = 4;
 export const FRAGMENT = 5;
-/** A message in slots whose sender wants to hear when a receive meets it. */
+/** A message beside its cell whose sender wants to hear when a receive meets it. */
 export const EAGER_SYNCHRONOUS = 7;
 /** The sender takes an announced message back, if no receive has met it. */
 export const REVOKE = 8;
@@ -35,19 +34,12 @@ export const REVOKED = 9;
 /** The sender cannot go on with a message: its memory is gone. */
 export const ABANDONED = 10;
 
-/** The doors to the other process that this one has besides the aperture. */
-export interface Reach {
-  /** Wakes the peer if it sleeps; called after each cell that was published. */
+/** Wakes the peer if it sleeps; called after each cell that was published. */
+export interface Waker {
   wake(): void;
-  /** Address of a memory for the peer's `read`; 0 when the peer could not read it. */
-  addressOf(memory: Memory): number;
-  /** Copies from the peer's memory; false when it can't be done this way. */
-  read(address: number, memory: Memory, length: number): boolean;
-  /** Why the receiver copies long messages alone; undefined if it does not. */
-  readonly whyRead: string | undefined;
 }
 
-/** Largest message that is sent whole, and length of fragments; at most `longestPayload` of the queue. */
+/** Largest message that is sent whole, and length of fragments; at most what the queue has room for. */
 export interface Thresholds {
   readonly eagerBytes: number;
   readonly fragmentBytes: number;
@@ -59,17 +51,25 @@ interface Reply {
   readonly kind: number;
   readonly id: number;
   readonly argument: number;
+  readonly address: number;
+  readonly key: number;
 }
 
-export abstract class ApertureSender {
+export abstract class ProtocolSender {
   readonly rank: number;
-  protected readonly words: Int32Array;
+  /** Of the memory that the peer's cells are in. */
+  protected words: Int32Array;
   protected readonly incoming: Incoming;
-  protected readonly reach: Reach;
+  protected readonly waker: Waker;
   protected readonly counts = new TrafficCounts();
   protected readonly eagerBytes: number;
-  readonly #producer: Producer;
-  readonly #fragmentBytes: number;
+  protected readonly fragmentBytes: number;
+  /** What counts the messages that receivers take themselves. */
+  protected abstract readonly takenProtocol: number;
+  /** The key that belongs to the address which `expose` has returned. */
+  protected exposedKey = 0;
+  readonly #outlet: Outlet;
+  readonly #shortBytes: number;
 
   /** Sends in order that the queue had no room for. */
   readonly #waiting: Request[] = [];
@@ -93,20 +93,21 @@ export abstract class ApertureSender {
 
   constructor(
     rank: number,
-    producer: Producer,
+    outlet: Outlet,
     words: Int32Array,
     incoming: Incoming,
-    reach: Reach,
+    waker: Waker,
     thresholds: Thresholds,
   ) {
     this.rank = rank;
-    this.#producer = producer;
+    this.#outlet = outlet;
     this.words = words;
     this.incoming = incoming;
-    this.reach = reach;
+    this.waker = waker;
     this.eagerBytes = thresholds.eagerBytes;
-    this.#fragmentBytes = thresholds.fragmentBytes;
-    producer.onCongestion = () => {
+    this.fragmentBytes = thresholds.fragmentBytes;
+    this.#shortBytes = Math.min(INLINE_BYTES, this.eagerBytes);
+    outlet.onCongestion = () => {
       this.#isCongested = true;
       this.#isClear = false;
     };
@@ -115,19 +116,19 @@ export abstract class ApertureSender {
   trySend(context: number, tag: number, memory: Memory): boolean {
     if (!this.#isClear) return false;
     const { byteLength } = memory;
-    if (byteLength <= INLINE_BYTES) {
-      if (!this.#producer.tryShort(EAGER, context, tag, memory)) return false;
+    if (byteLength <= this.#shortBytes) {
+      if (!this.#outlet.tryShort(EAGER, context, tag, memory)) return false;
       this.counts.addSent(INLINE_MESSAGES, byteLength);
-      this.reach.wake();
+      this.waker.wake();
       return true;
     }
     return byteLength <= this.eagerBytes && this.#tryLong(context, tag, memory);
   }
 
   #tryLong(context: number, tag: number, memory: Memory): boolean {
-    if (!this.#producer.tryLong(EAGER_LONG, context, tag, memory, 0)) return false;
+    if (!this.#outlet.tryLong(EAGER_LONG, context, tag, memory, 0)) return false;
     this.counts.addSent(EAGER_MESSAGES, memory.byteLength);
-    this.reach.wake();
+    this.waker.wake();
     return true;
   }
 
@@ -138,7 +139,7 @@ export abstract class ApertureSender {
     }
     if (this.#waiting.length > 0 || !this.#begin(request)) {
       this.#waiting.push(request);
-      this.#stall();
+      this.stall();
     }
   }
 
@@ -149,7 +150,7 @@ export abstract class ApertureSender {
       return true;
     }
     if (this.#announced.get(request.id) !== request) return false;
-    this.reply(REVOKE, request.id, 0);
+    this.reply(REVOKE, request.id);
     return undefined;
   }
 
@@ -157,12 +158,20 @@ export abstract class ApertureSender {
   push(): boolean {
     const moved = this.#pushInOrder();
     this.isStalled =
-      this.#waiting.length > 0 || this.#replies.length > 0 || this.#streaming.length > 0;
+      this.#waiting.length > 0 ||
+      this.#replies.length > 0 ||
+      this.#streaming.length > 0 ||
+      this.hasMore;
     this.#isClear = !this.isStalled && !this.#isCongested && this.failure === undefined;
     return moved;
   }
 
-  #stall(): void {
+  /** Whether what a channel adds has something that waits for room. */
+  protected get hasMore(): boolean {
+    return false;
+  }
+
+  protected stall(): void {
     this.isStalled = true;
     this.#isClear = false;
     this.onStall();
@@ -176,25 +185,34 @@ export abstract class ApertureSender {
     ];
   }
 
+  /**
+   * Lets the peer read the memory of a send, until `conceal`; returns its address, with `exposedKey`, or 0 when the peer can't.
+   */
+  protected abstract expose(request: Request): number;
+  /** The send is not announced any more. */
+  protected conceal(_request: Request): void {
+    // For channels where exposing takes something.
+  }
+  /** How a message would go that is announced, for this reason. */
+  protected abstract explainAnnounced(byteLength: number, why: string): Explanation;
+  protected abstract explainWhole(protocol: 'inline' | 'eager', reason: string): Explanation;
+
   explain(byteLength: number): Explanation {
-    const channel = 'aperture';
-    const isCongested = this.#producer.isCongested;
-    if (byteLength <= this.eagerBytes && !isCongested) {
-      return byteLength <= INLINE_BYTES
-        ? { channel, protocol: 'inline', reason: `at most ${INLINE_BYTES} bytes: within one cell` }
-        : { channel, protocol: 'eager', reason: `at most ${this.eagerBytes} bytes: sent whole` };
+    if (this.#outlet.isCongested) {
+      return this.explainAnnounced(
+        byteLength,
+        `rank ${this.rank} keeps as much as it may of what came before its receives, so it asks for each message`,
+      );
     }
-    const why = isCongested
-      ? `rank ${this.rank} keeps as much as it may of what came before its receives, so it asks for each message`
-      : `more than ${this.eagerBytes} bytes: its receiver asks for it`;
-    const { whyRead } = this.reach;
-    return whyRead === undefined
-      ? {
-          channel,
-          protocol: 'fragments',
-          reason: `${why}, and both copy fragments of ${this.#fragmentBytes} bytes at the same time`,
-        }
-      : { channel, protocol: 'single-copy', reason: `${why}, and ${whyRead}` };
+    if (byteLength <= this.#shortBytes) {
+      return this.explainWhole('inline', `at most ${this.#shortBytes} bytes: within one cell`);
+    }
+    return byteLength <= this.eagerBytes
+      ? this.explainWhole('eager', `at most ${this.eagerBytes} bytes: sent whole`)
+      : this.explainAnnounced(
+          byteLength,
+          `more than ${this.eagerBytes} bytes: its receiver asks for it`,
+        );
   }
 
   counters(): TrafficCounters {
@@ -210,45 +228,57 @@ export abstract class ApertureSender {
     this.#streaming.length = 0;
     this.#replies.length = 0;
     this.#announced.clear();
-    for (const request of lost) request.fail(error(request));
+    for (const request of lost) {
+      this.conceal(request);
+      request.fail(error(request));
+    }
   }
 
   protected finishTaken(cell: number): void {
-    const id = this.words[cell + TAG];
-    const request = this.#announced.get(id);
-    if (request === undefined) throw this.garbled(`an answer to send ${id}`);
-    this.#announced.delete(id);
+    const request = this.takeAnnounced(this.words[cell + TAG], 'an answer to');
+    this.conceal(request);
     const { byteLength } = request;
     if (request.mode !== SYNCHRONOUS || byteLength > this.eagerBytes) {
-      this.counts.addSent(SINGLE_COPY_MESSAGES, byteLength);
+      this.counts.addSent(this.takenProtocol, byteLength);
     }
     request.complete();
   }
 
   protected beginStream(cell: number): void {
-    const id = this.words[cell + TAG];
-    const request = this.#announced.get(id);
-    if (request === undefined) throw this.garbled(`a demand for send ${id}`);
-    this.#announced.delete(id);
-    this.#streaming.push({ request, receiveId: this.words[cell + INLINE] });
-    this.#stall();
+    const request = this.takeAnnounced(this.words[cell + TAG], 'a demand for');
+    this.conceal(request);
+    this.streamTo(request, this.words[cell + INLINE]);
+  }
+
+  /** Sends a message in fragments to a receive. */
+  protected streamTo(request: Request, receiveId: number): void {
+    this.#streaming.push({ request, receiveId });
+    this.stall();
     this.push();
   }
 
   protected finishRevoked(id: number): void {
-    const request = this.#announced.get(id);
-    if (request?.withdrawal === undefined) throw this.garbled(`an answer to send ${id}`);
-    this.#announced.delete(id);
+    const request = this.takeAnnounced(id, 'an answer to');
+    if (request.withdrawal === undefined) throw this.garbled(`an answer to send ${id}`);
+    this.conceal(request);
     request.fail(request.withdrawal);
   }
 
-  protected reply(kind: number, id: number, argument: number): void {
+  /** The announced send that the peer speaks of, which is not announced any more. */
+  protected takeAnnounced(id: number, what: string): Request {
+    const request = this.#announced.get(id);
+    if (request === undefined) throw this.garbled(`${what} send ${id}`);
+    this.#announced.delete(id);
+    return request;
+  }
+
+  protected reply(kind: number, id: number, argument = 0, address = 0, key = 0): void {
     if (this.failure !== undefined) return;
-    if (this.#replies.length === 0 && this.#producer.tryReply(kind, id, argument)) {
-      this.reach.wake();
+    if (this.#replies.length === 0 && this.#outlet.tryReply(kind, id, argument, address, key)) {
+      this.waker.wake();
     } else {
-      this.#replies.push({ kind, id, argument });
-      this.#stall();
+      this.#replies.push({ kind, id, argument, address, key });
+      this.stall();
     }
   }
 
@@ -261,17 +291,18 @@ export abstract class ApertureSender {
     return new MpiError(
       'ERR_MPI_LAYOUT',
       `rank ${this.rank} sent ${what}, which is no message of this version of viaduct; ` +
-        'start all ranks with the same version, and let no other program write to their aperture',
+        'start all ranks with the same version, and let no other program write to their memory',
       { operands: { rank: this.rank } },
     );
   }
+
   #pushInOrder(): boolean {
     let moved = false;
     while (this.#replies.length > 0) {
-      const { kind, id, argument } = this.#replies[0];
-      if (!this.#producer.tryReply(kind, id, argument)) return moved;
+      const { kind, id, argument, address, key } = this.#replies[0];
+      if (!this.#outlet.tryReply(kind, id, argument, address, key)) return moved;
       this.#replies.shift();
-      this.reach.wake();
+      this.waker.wake();
       moved = true;
     }
     while (this.#waiting.length > 0 && this.#begin(this.#waiting[0])) {
@@ -282,7 +313,7 @@ export abstract class ApertureSender {
       const { request, receiveId } = this.#streaming[0];
       if (!request.memory.isWhole) {
         this.#streaming.shift();
-        this.#replies.push({ kind: ABANDONED, id: receiveId, argument: 0 });
+        this.#replies.push({ kind: ABANDONED, id: receiveId, argument: 0, address: 0, key: 0 });
         request.fail(this.incoming.shrunk(request));
         return true;
       }
@@ -304,22 +335,22 @@ export abstract class ApertureSender {
       request.fail(this.incoming.shrunk(request));
       return true;
     }
-    if (this.#isCongested) this.#isCongested = this.#producer.isCongested;
+    if (this.#isCongested) this.#isCongested = this.#outlet.isCongested;
     if (byteLength > this.eagerBytes || this.#isCongested) return this.#announce(request);
     if (request.mode === SYNCHRONOUS) {
       const id = this.newId();
-      if (!this.#producer.tryLong(EAGER_SYNCHRONOUS, context, tag, memory, id)) return false;
+      if (!this.#outlet.tryLong(EAGER_SYNCHRONOUS, context, tag, memory, id)) return false;
       this.counts.addSent(EAGER_MESSAGES, byteLength);
       this.#expectAnswer(request, id);
       return true;
     }
-    const isShort = byteLength <= INLINE_BYTES;
+    const isShort = byteLength <= this.#shortBytes;
     const isPlaced = isShort
-      ? this.#producer.tryShort(EAGER, context, tag, memory)
-      : this.#producer.tryLong(EAGER_LONG, context, tag, memory, 0);
+      ? this.#outlet.tryShort(EAGER, context, tag, memory)
+      : this.#outlet.tryLong(EAGER_LONG, context, tag, memory, 0);
     if (!isPlaced) return false;
     this.counts.addSent(isShort ? INLINE_MESSAGES : EAGER_MESSAGES, byteLength);
-    this.reach.wake();
+    this.waker.wake();
     this.#isClear = !this.isStalled && !this.#isCongested;
     request.complete();
     return true;
@@ -329,8 +360,10 @@ export abstract class ApertureSender {
     const { context, tag, memory } = request;
     const { byteLength } = memory;
     const id = this.newId();
-    const address = this.reach.addressOf(memory);
-    if (!this.#producer.tryAnnouncement(ANNOUNCE, context, tag, byteLength, id, address)) {
+    const address = this.expose(request);
+    const key = this.exposedKey;
+    if (!this.#outlet.tryAnnouncement(ANNOUNCE, context, tag, byteLength, id, address, key)) {
+      this.conceal(request);
       return false;
     }
     this.#expectAnswer(request, id);
@@ -341,15 +374,15 @@ export abstract class ApertureSender {
     request.id = id;
     request.byteLength = request.memory.byteLength;
     this.#announced.set(id, request);
-    this.reach.wake();
+    this.waker.wake();
   }
 
   #sendFragment(request: Request, receiveId: number): boolean {
     const { memory, progressed } = request;
     const left = request.byteLength - progressed;
-    const length = left < this.#fragmentBytes ? left : this.#fragmentBytes;
-    if (!this.#producer.tryFragment(FRAGMENT, receiveId, memory, progressed, length)) return false;
-    this.reach.wake();
+    const length = left < this.fragmentBytes ? left : this.fragmentBytes;
+    if (!this.#outlet.tryFragment(FRAGMENT, receiveId, memory, progressed, length)) return false;
+    this.waker.wake();
     request.progressed += length;
     return true;
   }
