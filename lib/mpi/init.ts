@@ -2,11 +2,8 @@
 import type { Aperture } from '../aperture/index.js';
 import { kernelId } from '../aperture/kernel.js';
 import { findLauncher, type Launch } from './bootstrap/launcher.js';
-import { joinByMeeting } from './bootstrap/join.js';
 import { joinOwnJob, type Membership } from './bootstrap/membership.js';
 import { PeerWatch } from './bootstrap/peer-watch.js';
-import { PmiMeeting } from './bootstrap/pmi-meeting.js';
-import { TcpMeeting } from './bootstrap/tcp/tcp-meeting.js';
 import { AperturePeer } from './channels/aperture/peer.js';
 import { Consumer } from './channels/aperture/consumer.js';
 import { Inbox } from './channels/aperture/inbox.js';
@@ -117,17 +114,17 @@ async function joinBy(launch: Launch): Promise<Job> {
   }
 }
 
+/** Ranks of `viaduct run` need not load what joins others. */
 async function joinVia(launch: Exclude<Launch, { by: 'nobody' }>): Promise<Membership> {
-  switch (launch.by) {
-    case 'viaduct':
-      return joinOwnJob(launch);
-    case 'pmi':
-      return joinByMeeting(await PmiMeeting.open(process.env));
-    case 'tcp': {
-      const meeting = await TcpMeeting.open(launch);
-      return joinByMeeting(meeting, (aperture) => meeting.watch(aperture));
-    }
+  if (launch.by === 'viaduct') return joinOwnJob(launch);
+  const { joinByMeeting } = await import('./bootstrap/join.js');
+  if (launch.by === 'pmi') {
+    const { PmiMeeting } = await import('./bootstrap/pmi-meeting.js');
+    return joinByMeeting(await PmiMeeting.open(process.env));
   }
+  const { TcpMeeting } = await import('./bootstrap/tcp/tcp-meeting.js');
+  const meeting = await TcpMeeting.open(launch);
+  return joinByMeeting(meeting, (aperture) => meeting.watch(aperture));
 }
 
 function unreachable(rank: number, why: string): MpiError {
