@@ -129,6 +129,7 @@
         "native/softhca/packet_counters.cc",
         "native/softhca/packet_device.cc",
         "native/softhca/packet_path.cc",
+        "native/softhca/packet_rings.cc",
         "native/softhca/path.cc",
         "native/softhca/path_copy.cc",
         "native/softhca/path_direct.cc",

@@ -11,6 +11,15 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? high : (sorted[upper - 1] + high) / 2;
 }
 
+/** The mean of the middle half: as robust as the median, and finer where a clock has coarse steps. */
+export function midmean(values: readonly number[]): number {
+  if (values.length === 0) throw new RangeError('midmean of no values');
+  const sorted = [...values].sort((a, b) => a - b);
+  const outside = sorted.length >> 2;
+  const middle = sorted.slice(outside, sorted.length - outside);
+  return middle.reduce((sum, value) => sum + value, 0) / middle.length;
+}
+
 function spread(samples: readonly number[]): { median: number; min: number; max: number } {
   return {
     median: median(samples),

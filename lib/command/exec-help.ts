@@ -13,6 +13,11 @@ Options:
               host; programs on other hosts are reached as RoCEv2 packets over
               UDP port 4791, those on this host as ever
   --packets   --roce, and packets within this host, too
+  --rings FILE
+              packets also through rings in FILE, which lies in memory that the
+              programs share across virtual machines; the first lays them out
+              in zeros (truncate -s 16M FILE makes them). FILE@OFFSET+BYTES is a
+              part of it, as of an aperture. GID 2 is the program's own there
   --pcap FILE write the packets into a capture file for Wireshark; %p in its
               name becomes the number of the process
   --faults LIST

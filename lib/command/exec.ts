@@ -18,6 +18,7 @@ const OPTIONS = {
   packets: { type: 'boolean' },
   pcap: { type: 'string' },
   faults: { type: 'string' },
+  rings: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -31,7 +32,7 @@ const FORWARDED: readonly NodeJS.Signals[] = [
 ];
 
 function environment(values: CommandLine['values']): NodeJS.ProcessEnv {
-  const { remap, roce, packets, pcap, faults } = values;
+  const { remap, roce, packets, pcap, faults, rings } = values;
   const library = softwareHcaPath();
   if (!existsSync(library)) {
     throw new ViaductError(
@@ -51,6 +52,7 @@ function environment(values: CommandLine['values']): NodeJS.ProcessEnv {
     ...(roce === true || packets === true ? { VIADUCT_LINK_LAYER: 'ethernet' } : {}),
     ...(packets === true ? { VIADUCT_PACKETS: '1' } : {}),
     ...(typeof pcap === 'string' ? { VIADUCT_PCAP: resolve(pcap) } : {}),
+    ...(typeof rings === 'string' ? { VIADUCT_PACKET_RINGS: resolve(rings) } : {}),
     ...(typeof faults === 'string' ? { VIADUCT_FAULTS: faults } : {}),
   };
 }

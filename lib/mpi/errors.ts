@@ -28,6 +28,7 @@ import { ANY_TAG, TAG_UPPER_BOUND } from './constants.js';
  * | `ERR_MPI_CANCELLED` | it was cancelled |
  * | `ERR_MPI_THREAD` | the rank belongs to another thread of this process |
  * | `ERR_MPI_ENVIRONMENT` | the variables that the launcher sets are wrong |
+ * | `ERR_MPI_DEVICE` | the device of verbs that messages are to go by can't be used |
  * | `ERR_MPI_LAUNCHER` | the launcher can't be joined, or the ranks that it started can't meet |
  * | `ERR_MPI_STATE` | initialized twice, or used after the job was left |
  * | `ERR_MPI_LAYOUT` | the aperture was made for another job or version |

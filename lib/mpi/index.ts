@@ -42,6 +42,6 @@ export type { PointToPoint } from './point-to-point.js';
 export type { Messaging, Received, ReceivedObject } from './probing.js';
 export { type Completion, Request, type RequestList } from './request.js';
 export { Status } from './status.js';
-export type { Traffic, TrafficCounters } from './traffic.js';
+export type { MessageProtocol, Traffic, TrafficCounters } from './traffic.js';
 export { type PendingOperation, type RankWait, WaitReport, type WaitState } from './waits.js';
 export type { WaitOptions } from './withdrawal.js';

@@ -11,10 +11,14 @@ import { hasInboxes, longestPayload, READS_INBOX } from './channels/aperture/lay
 import { PollSet } from './channels/aperture/poll-set.js';
 import { Producer } from './channels/aperture/producer.js';
 import { PeerReach } from './channels/aperture/reach.js';
+import { ApertureCardBoard } from './channels/aperture/card-board.js';
 import { ApertureWaitBoard } from './channels/aperture/wait-board.js';
-import type { Peer } from './channels/channel.js';
+import type { Channel, Peer } from './channels/channel.js';
+import { channelChoice, EAGER_BYTES } from './channels/choice.js';
 import { SelfPeer } from './channels/self.js';
 import { unexpectedLimit } from './channels/unexpected-limit.js';
+import type { VerbsChannel } from './channels/verbs/channel.js';
+import { openVerbsChannel } from './channels/verbs/open.js';
 import { Communicator } from './communicator.js';
 import { Engine, type EngineParts, type FailureSource } from './engine.js';
 import { MpiError } from './errors.js';
@@ -22,11 +26,9 @@ import { Incoming } from './incoming.js';
 import { Scope } from './scope.js';
 import { Trace } from './trace.js';
 import { TracedEngine, TracedIncoming } from './tracing.js';
-import { Waiter } from './waiter.js';
+import { Waiter, type WakeEvents } from './waiter.js';
 import type { WaitReport } from './waits.js';
 
-/** Messages up to this size are sent whole, where the queues are large enough. */
-const EAGER_BYTES = 16384;
 const FRAGMENT_BYTES = 32768;
 const WORLD_CONTEXT = 0;
 
@@ -102,7 +104,8 @@ async function joinBy(launch: Launch): Promise<Job> {
       if (why !== undefined) throw unreachable(other, why);
     });
     const trace = traceOf(membership.rank);
-    return makeJob(makeEngine(membership, watch, trace), trace, membership, watch);
+    const { engine, verbs } = makeEngine(membership, watch, trace);
+    return makeJob(engine, trace, membership, watch, verbs);
   } catch (error) {
     watch?.close();
     aperture.close();
@@ -160,7 +163,7 @@ function makeEngine(
   membership: Membership,
   watch: PeerWatch | undefined,
   trace: Trace | undefined,
-): Engine {
+): { engine: Engine; verbs: VerbsChannel | undefined } {
   const { aperture, layout, rank, size, oversubscribed } = membership;
   const incoming = trace === undefined ? new Incoming() : new TracedIncoming(rank);
   const { geometry } = layout;
@@ -168,22 +171,30 @@ function makeEngine(
     words: new Int32Array(aperture.memory),
     bytes: new Uint8Array(aperture.memory),
   };
+  const choice = channelChoice(process.env);
   const thresholds = {
-    eagerBytes: Math.min(EAGER_BYTES, longestPayload(geometry)),
+    eagerBytes: Math.min(choice.eagerBytes, longestPayload(geometry)),
     fragmentBytes: Math.min(FRAGMENT_BYTES, longestPayload(geometry)),
     unexpectedBytes: unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']) / size,
   };
   const inboxOf = (owner: number): Inbox | undefined =>
     hasInboxes(size) ? new Inbox(window.words, layout.inbox(owner), size) : undefined;
-  const mayRead = singleCopyIsWanted(process.env['VIADUCT_LONG_MESSAGES'], oversubscribed);
+  // With a processor for each rank the two halves of the work in fragments beat one copy; with fewer, less work does.
+  const mayRead =
+    choice.longProtocol === 'single-copy' ||
+    (oversubscribed && choice.longProtocol !== 'fragments');
   const kernel = kernelId();
   const peers: Peer[] = [];
   const remote: AperturePeer[] = [];
+  const byVerbs: number[] = [];
   const reaches: PeerReach[] = [];
   for (let other = 0; other < size; other++) {
     if (other === rank) {
-      const { eagerBytes, unexpectedBytes } = thresholds;
-      peers.push(new SelfPeer(rank, incoming, eagerBytes, unexpectedBytes));
+      peers[rank] = new SelfPeer(rank, incoming, EAGER_BYTES, thresholds.unexpectedBytes);
+      continue;
+    }
+    if (choice.channel === 'verbs') {
+      byVerbs.push(other);
       continue;
     }
     layout.prefault(window.words, rank, other);
@@ -198,10 +209,29 @@ function makeEngine(
       reach,
       thresholds,
     );
-    peers.push(peer);
+    peers[other] = peer;
     remote.push(peer);
     reaches.push(reach);
   }
+  const { longProtocol } = choice;
+  const verbs =
+    byVerbs.length === 0
+      ? undefined
+      : openVerbsChannel(
+          {
+            rank,
+            size,
+            ranks: byVerbs,
+            board: new ApertureCardBoard(window.words, window.bytes, layout, rank),
+            incoming,
+            eagerBytes: choice.eagerBytes,
+            fragmentBytes: FRAGMENT_BYTES,
+            unexpectedBytes: thresholds.unexpectedBytes,
+            longProtocol: longProtocol === 'single-copy' ? undefined : longProtocol,
+          },
+          process.env,
+        );
+  for (const other of byVerbs) peers[other] = verbs!.peer(other);
   let allLocal: boolean | undefined;
   const waiter = new Waiter(aperture, rank, {
     oversubscribed,
@@ -212,6 +242,7 @@ function makeEngine(
       return allLocal === true;
     },
     otherBits: hasInboxes(size) ? READS_INBOX : 0,
+    ...(verbs === undefined ? {} : { events: eventsOf(verbs, remote.length === 0) }),
   });
   const pollSet = new PollSet(remote, inboxOf(rank));
   for (const peer of remote) {
@@ -219,17 +250,19 @@ function makeEngine(
       pollSet.activate(peer);
     };
   }
+  const channels: Channel[] = remote.length === 0 ? [] : [pollSet];
+  if (verbs !== undefined) channels.push(verbs);
   const parts: EngineParts = {
     rank,
     peers,
-    channels: remote.length === 0 ? [] : [pollSet],
+    channels,
     incoming,
     waiter,
-    failureSource: failuresOf(membership, watch),
+    failureSource: failuresOf(membership, watch, verbs),
     waitBoard: new ApertureWaitBoard(window.words, window.bytes, layout, rank),
     host: Number.parseInt(aperture.identity.slice(0, 8), 16) | 0,
   };
-  return engineOf(parts, trace);
+  return { engine: engineOf(parts, trace), verbs };
 }
 
 function engineOf(parts: EngineParts, trace: Trace | undefined): Engine {
@@ -244,34 +277,31 @@ function traceOf(rank: number): Trace | undefined {
   return file === undefined || file === '' ? undefined : new Trace(file, rank);
 }
 
-/**
- * How long messages go within one kernel: by a single copy that the receiver makes, or in fragments that both ranks
- * copy at the same time. With a processor for each rank the two halves of the work beat the one; where ranks share
- * processors, less work wins.
- */
-function singleCopyIsWanted(choice: string | undefined, oversubscribed: boolean): boolean {
-  switch (choice) {
-    case undefined:
-      return oversubscribed;
-    case 'single-copy':
-      return true;
-    case 'fragments':
-      return false;
-    default:
-      throw new MpiError(
-        'ERR_MPI_ENVIRONMENT',
-        `init: VIADUCT_LONG_MESSAGES is 'single-copy' or 'fragments', not '${choice}'; unset it for the default`,
-        { call: 'init', operands: { choice } },
-      );
-  }
+function eventsOf(verbs: VerbsChannel, areAll: boolean): WakeEvents {
+  return {
+    areAll,
+    arm: () => {
+      verbs.arm();
+    },
+    sleepSync: (timeoutMs) => {
+      verbs.sleepSync(timeoutMs);
+    },
+    watch: (onEvent) => verbs.watch(onEvent),
+  };
 }
 
-function failuresOf({ aperture, size }: Membership, watch: PeerWatch | undefined): FailureSource {
+/** What the launcher says in the aperture comes before what a connection shows, for it knows why. */
+function failuresOf(
+  { aperture, size }: Membership,
+  watch: PeerWatch | undefined,
+  verbs: VerbsChannel | undefined,
+): FailureSource {
   const { participants } = aperture;
   return {
     get failures() {
       watch?.look();
-      return participants.failures;
+      verbs?.look();
+      return participants.failures + (verbs?.failures ?? 0);
     },
     failed() {
       const failed = [];
@@ -279,6 +309,7 @@ function failuresOf({ aperture, size }: Membership, watch: PeerWatch | undefined
         const { state, reason = 'no reason is known' } = participants.describe(rank);
         if (state === 'failed') failed.push({ rank, reason });
       }
+      if (verbs !== undefined) failed.push(...verbs.failed());
       return failed;
     },
   };
@@ -340,6 +371,7 @@ function makeJob(
   trace: Trace | undefined,
   membership?: Membership,
   watch?: PeerWatch,
+  verbs?: VerbsChannel,
 ): Job {
   const aperture = membership?.aperture;
   const everybody = engine.group(Array.from({ length: engine.size }, (_, rank) => rank));
@@ -351,10 +383,12 @@ function makeJob(
       trace?.close();
       await takeLeave(engine, world, aperture);
       if (engine.rank === 0) trace?.join(engine.size);
+      await verbs?.leave();
       aperture?.participants.finalize(engine.rank);
     } finally {
       watch?.close();
       engine.close();
+      verbs?.close();
       aperture?.close();
     }
     await membership?.leave();

@@ -23,6 +23,8 @@ export class LoopDriver {
   readonly #driven: Driven;
   readonly #waiter: Waiter;
   #watch: ReturnType<Aperture['watchDoorbell']> | undefined;
+  /** Ends the wait for events of a device. */
+  #stopEvents: (() => void) | undefined;
   #state: 'idle' | 'scheduled' | 'asleep' = 'idle';
   /** Requests that somebody awaits and that are not done. */
   #awaited = 0;
@@ -122,10 +124,13 @@ export class LoopDriver {
     this.#watch ??= this.#waiter.watch(this.#onRing);
     this.#state = 'asleep';
     this.#watch.arm(seen, this.#waiter.longestSleepMs);
+    this.#stopEvents = this.#waiter.watchEvents(this.#onRing);
   }
 
   #leaveSleep(): void {
     this.#waiter.endSleep();
     this.#watch?.disarm();
+    this.#stopEvents?.();
+    this.#stopEvents = undefined;
   }
 }

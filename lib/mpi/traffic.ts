@@ -1,11 +1,24 @@
 /** Counts of messages and bytes between this rank and another, by the protocol that carried them. */
+import type { RegistrationCacheStats } from '../verbs/index.js';
 
 export const INLINE_MESSAGES = 0;
 export const EAGER_MESSAGES = 1;
 export const SINGLE_COPY_MESSAGES = 2;
 export const FRAGMENTED_MESSAGES = 3;
 export const LOCAL_MESSAGES = 4;
-const PROTOCOLS = ['inline', 'eager', 'single-copy', 'fragments', 'local'] as const;
+export const RDMA_READ_MESSAGES = 5;
+export const RDMA_WRITE_MESSAGES = 6;
+const PROTOCOLS = [
+  'inline',
+  'eager',
+  'single-copy',
+  'fragments',
+  'local',
+  'rdma-read',
+  'rdma-write',
+] as const;
+/** How messages travel; `Explanation.protocol` says what the names mean. */
+export type MessageProtocol = (typeof PROTOCOLS)[number];
 
 /** How much one protocol carried in one direction. */
 export interface Traffic {
@@ -18,15 +31,13 @@ export interface Traffic {
 /** What has gone to and come from one rank; what `explain` says of a protocol's name holds here too. */
 export interface TrafficCounters {
   /** To the rank. */
-  readonly sent: Readonly<
-    Record<'inline' | 'eager' | 'single-copy' | 'fragments' | 'local', Traffic>
-  >;
+  readonly sent: Readonly<Record<MessageProtocol, Traffic>>;
   /** From the rank. */
-  readonly received: Readonly<
-    Record<'inline' | 'eager' | 'single-copy' | 'fragments' | 'local', Traffic>
-  >;
+  readonly received: Readonly<Record<MessageProtocol, Traffic>>;
   /** How many of its messages came before their receives. */
   readonly unexpectedMessages: number;
+  /** Of the cache that all peers of the verbs channel share; undefined on other channels. */
+  readonly registrationCache?: RegistrationCacheStats;
 }
 
 export class TrafficCounts {

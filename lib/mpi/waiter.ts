@@ -16,6 +16,20 @@ export interface WaiterOptions {
   readonly allLocal: () => boolean;
   /** Bits that the word which says that this rank sleeps has always. */
   readonly otherBits: number;
+  /** What else ends a sleep. */
+  readonly events?: WakeEvents;
+}
+
+/** Events of a device that end sleeps. */
+export interface WakeEvents {
+  /** Whether all messages come with such an event: else the doorbell is looked at, too, each time that passes. */
+  readonly areAll: boolean;
+  /** Has the next event end a sleep; what came before is to be looked for afterwards. */
+  arm(): void;
+  /** Blocks until an event, or until the time is over. */
+  sleepSync(timeoutMs: number): void;
+  /** Calls back at the next event, unless the returned function is called before. */
+  watch(onEvent: () => void): () => void;
 }
 
 /** Polls between two looks for failures: about a microsecond. */
@@ -98,7 +112,12 @@ export class Waiter {
     }
     const seen = this.announceSleep();
     if (!poll()) {
-      waitOnDoorbell(this.#aperture!, this.#doorbell, seen, this.#sleepMs());
+      const { events } = this.#options;
+      if (events === undefined) {
+        waitOnDoorbell(this.#aperture!, this.#doorbell, seen, this.#sleepMs());
+      } else {
+        events.sleepSync(this.#sleepMs());
+      }
     }
     this.endSleep();
   }
@@ -109,6 +128,7 @@ export class Waiter {
     const seen = Atomics.load(this.#words, this.#doorbell);
     this.onSleep(true);
     Atomics.store(this.#words, this.#sleeping, SLEEPS | this.#options.otherBits);
+    this.#options.events?.arm();
     return seen;
   }
 
@@ -123,8 +143,15 @@ export class Waiter {
     return this.#aperture!.watchDoorbell(this.#doorbell * 4, onRing);
   }
 
+  /** @internal The same when an event of a device comes, unless the returned function is called before. */
+  watchEvents(onEvent: () => void): (() => void) | undefined {
+    return this.#options.events?.watch(onEvent);
+  }
+
   #sleepMs(): number {
-    if (this.#options.allLocal()) return LOCAL_SLEEP_MS;
+    const { events } = this.#options;
+    const isWoken = events === undefined ? this.#options.allLocal() : events.areAll;
+    if (isWoken) return LOCAL_SLEEP_MS;
     const now = this.#backOffMs;
     this.#backOffMs = Math.min(now * 2, LAST_BACK_OFF_MS);
     return now;

@@ -29,6 +29,9 @@ import { SharedReceiveQueue } from './shared-receive-queue.js';
 import { deadlineOf, type WaitOptions, WaitList } from './waiting.js';
 import { XrcDomain, type XrcDomainOptions } from './xrc-domain.js';
 
+/** Of the GIDs that processes have in an aperture's rings of packets (`make_address` of native/softhca/links). */
+const RINGS_PREFIX = 'fd56:6961:';
+
 /** A device that can be opened. */
 export interface DeviceDescription {
   /** Its name, such as `mlx5_0`, `rxe0` or `softhca0`: what `openDevice` takes. */
@@ -291,9 +294,11 @@ export class Device extends Resource {
     if (this.queryPort(port).linkLayer !== 'Ethernet') return 0;
     const entries = this.gidTable().filter((each) => each.portNum === port);
     const routable = entries.filter((each) => each.gidType === 'RoCE v2');
+    // Whoever has rings of packets has asked for them.
+    const rings = routable.find(({ gid }) => gid.startsWith(RINGS_PREFIX));
     const ipv4 = routable.find((each) => isIpv4Gid(gidBytes('device.preferredGid', each.gid)));
     const address = routable.find((each) => each.ndevIfindex !== 0);
-    return (ipv4 ?? address ?? routable[0] ?? entries[0])?.gidIndex ?? 0;
+    return (rings ?? ipv4 ?? address ?? routable[0] ?? entries[0])?.gidIndex ?? 0;
   }
 
   /** Makes a protection domain (ibv_alloc_pd(3)). */

@@ -9,6 +9,7 @@
 #include "softhca/device.h"
 #include "softhca/gid_table.h"
 #include "softhca/links/udp.h"
+#include "softhca/mcast.h"
 #include "softhca/network_options.h"
 #include "softhca/packet_path.h"
 #include "softhca/pool.h"
@@ -44,8 +45,10 @@ bool check_ah_attr(const ibv_ah_attr& attr) {
     return false;
   }
   const ibv_gid& destination = attr.grh.dgid;
-  if (!is_ethernet() || destination.raw[0] == 0xff) return true;
-  if (!source->is_address() && index_of_gid(destination) < 0) {
+  if (!is_ethernet()) return true;
+  // A group of the other family is one of this host alone.
+  if (is_group(destination)) return true;
+  if (!source->leads_out() && index_of_gid(destination) < 0) {
     note_problem(EINVAL, "GID index " + std::to_string(attr.grh.sgid_index) +
                              " means this host alone, and " + gid_text(destination) +
                              " is another; send from an address: " + gid_table_text());
@@ -53,7 +56,7 @@ bool check_ah_attr(const ibv_ah_attr& attr) {
   }
   const bool same_family =
       wire::is_ipv4(to_wire(source->gid)) == wire::is_ipv4(to_wire(destination));
-  if (source->is_address() && index_of_gid(destination) < 0 && !same_family) {
+  if (source->leads_out() && index_of_gid(destination) < 0 && !same_family) {
     note_problem(EINVAL, "the GID " + gid_text(source->gid) + " at index " +
                              std::to_string(attr.grh.sgid_index) + " and the peer's, " +
                              gid_text(destination) +
@@ -76,11 +79,11 @@ Address make_address(const ibv_ah_attr& attr) {
     address.flow_label = attr.grh.flow_label & 0xfffff;
     address.traffic_class = attr.grh.traffic_class;
     address.hop_limit = attr.grh.hop_limit;
-    address.multicast = attr.grh.dgid.raw[0] == 0xff;
+    address.multicast = is_group(attr.grh.dgid);
     const bool same_family =
         wire::is_ipv4(to_wire(address.sgid)) == wire::is_ipv4(to_wire(address.dgid));
-    address.routed = source && source->is_address() && !address.multicast && same_family;
-    address.reachable = address.multicast || index_of_gid(address.dgid) >= 0;
+    address.routed = source && source->leads_out() && same_family;
+    address.reachable = address.multicast ? !address.routed : index_of_gid(address.dgid) >= 0;
     if (address.routed && network_options().packets_only) address.reachable = false;
   } else {
     address.reachable = attr.dlid == port_lid;
@@ -130,6 +133,15 @@ int destroy_ah(ibv_ah* verbs) {
   return 0;
 }
 
+// Whoever answers what came to a group does so from an address of its own.
+static int index_to_answer_from(const ibv_gid& sender) {
+  if (!is_ethernet()) return 0;
+  for (const auto& [index, entry] : all_gids())
+    if (entry.leads_out() && wire::is_ipv4(to_wire(entry.gid)) == wire::is_ipv4(to_wire(sender)))
+      return int(index);
+  return 0;
+}
+
 int init_ah_from_wc(ibv_context*, uint8_t port, const ibv_wc& wc, const ibv_grh* grh,
                     ibv_ah_attr* attr) {
   *attr = {};
@@ -158,7 +170,8 @@ int init_ah_from_wc(ibv_context*, uint8_t port, const ibv_wc& wc, const ibv_grh*
   }
   attr->grh.dgid = source;
   refresh_gids();
-  const int index = destination.raw[0] == 0xff ? 0 : index_of_gid(destination);
+  const int index =
+      is_group(destination) ? index_to_answer_from(source) : index_of_gid(destination);
   if (index < 0) return EINVAL;
   attr->grh.sgid_index = uint8_t(index);
   return 0;

@@ -95,6 +95,11 @@ Context* open_context(ibv_device* device) {
   }
   Host* host = Host::get();
   if (!host) return nullptr;
+  // The port's GID in them has to be there before anybody asks for it.
+  if (std::string problem; !network_options().rings.file.empty() && !host->open_network(&problem)) {
+    errno = note_problem(EINVAL, problem);
+    return nullptr;
+  }
   int fd = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
   if (fd < 0) return nullptr;
   // Some programs close or duplicate cmd_fd: it must be a descriptor, what it says is our own.

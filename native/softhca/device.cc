@@ -12,6 +12,7 @@
 #include <mutex>
 
 #include "softhca/gid_table.h"
+#include "softhca/network_options.h"
 
 namespace softhca {
 namespace {
@@ -72,7 +73,8 @@ bool is_our_device(const ibv_device* device) { return device == &the_device()->v
 bool is_ethernet() {
   static const bool ethernet = [] {
     const char* value = getenv("VIADUCT_LINK_LAYER");
-    return value && strcmp(value, "ethernet") == 0;
+    // Packets through rings are addressed as those of RoCE.
+    return (value && strcmp(value, "ethernet") == 0) || !network_options().rings.file.empty();
   }();
   return ethernet;
 }

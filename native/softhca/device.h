@@ -13,8 +13,9 @@ inline constexpr char node_name[] = "uverbs_softhca0";
 ibv_device** device_list(int* count);
 bool is_our_device(const ibv_device* device);
 
-// Whether the port shows itself as one of RoCE version 2 (VIADUCT_LINK_LAYER=ethernet), for
-// programs that are to run there: no LID, GIDs of that type, and no address without a GRH.
+// Whether the port shows itself as one of RoCE version 2 (VIADUCT_LINK_LAYER=ethernet, or
+// VIADUCT_PACKET_RINGS), for programs that are to run there: no LID, GIDs of that type, and no
+// address without a GRH.
 bool is_ethernet();
 
 __be64 node_guid();

@@ -71,6 +71,9 @@ const char* sentence(viaduct_path_reason reason) {
     case VIADUCT_REASON_PACKETS_ONLY:
       return "VIADUCT_PACKETS=1 was set here or for the peer, so messages travel as RoCEv2 packets "
              "over UDP port 4791 within this host, too";
+    case VIADUCT_REASON_RINGS:
+      return "the GIDs are of an aperture (VIADUCT_PACKET_RINGS), so messages travel as packets "
+             "through its rings";
   }
   return "";
 }

@@ -21,7 +21,7 @@ enum viaduct_path {
   VIADUCT_PATH_DIRECT = 2,   /* the peer's memory is mapped here: loads and stores */
   VIADUCT_PATH_COPY = 3,     /* the kernel's copy between processes, a system call a message */
   VIADUCT_PATH_MIXED = 4,    /* direct or copy, by the region that a request names */
-  VIADUCT_PATH_PACKETS = 5   /* RoCEv2 over UDP */
+  VIADUCT_PATH_PACKETS = 5   /* RoCEv2 over UDP, or through rings in an aperture */
 };
 
 enum viaduct_path_reason {
@@ -43,7 +43,8 @@ enum viaduct_path_reason {
   VIADUCT_REASON_ON_DEMAND = 15,    /* a region that pages on demand, whose mappings may change */
   VIADUCT_REASON_OTHER_HOST = 16,   /* the peer's GID is no address of this host */
   VIADUCT_REASON_OTHER_USER = 17,   /* it is, but no process of this user has the number */
-  VIADUCT_REASON_PACKETS_ONLY = 18  /* VIADUCT_PACKETS=1, here or there */
+  VIADUCT_REASON_PACKETS_ONLY = 18, /* VIADUCT_PACKETS=1, here or there */
+  VIADUCT_REASON_RINGS = 19         /* the GIDs are of an aperture's rings of packets */
 };
 
 struct viaduct_qp_path {

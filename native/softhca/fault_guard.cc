@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <mutex>
 
+#include "softhca/guarded_move.h"
+
 extern "C" {
 // Calls work(argument) and returns 1. Notes the stack pointer in *recovery first; whoever sets it
 // and jumps to softhca_recovered makes the call return 0. What a function has to keep for its
@@ -70,12 +72,6 @@ softhca_recovered:
   .popsection
 )");
 
-#define SOFTHCA_SCRATCH "rax"
-#define SOFTHCA_MOVE_1 "1: movb (%1), %%al\n2: movb %%al, (%0)\n"
-#define SOFTHCA_MOVE_2 "1: movw (%1), %%ax\n2: movw %%ax, (%0)\n"
-#define SOFTHCA_MOVE_4 "1: movl (%1), %%eax\n2: movl %%eax, (%0)\n"
-#define SOFTHCA_MOVE_8 "1: movq (%1), %%rax\n2: movq %%rax, (%0)\n"
-
 #elif defined(__aarch64__)
 
 asm(R"(
@@ -128,29 +124,7 @@ softhca_recovered:
   .popsection
 )");
 
-#define SOFTHCA_SCRATCH "x16"
-#define SOFTHCA_MOVE_1 "1: ldrb w16, [%1]\n2: strb w16, [%0]\n"
-#define SOFTHCA_MOVE_2 "1: ldrh w16, [%1]\n2: strh w16, [%0]\n"
-#define SOFTHCA_MOVE_4 "1: ldr w16, [%1]\n2: str w16, [%0]\n"
-#define SOFTHCA_MOVE_8 "1: ldr x16, [%1]\n2: str x16, [%0]\n"
-
-#else
-#error "the guard against faults is not written for this processor"
 #endif
-
-// A move from (from) to (to), in a function that returns bool. A fault in it goes to its end, by an
-// entry in the table of ways out.
-#define SOFTHCA_MOVE(code, to, from)                \
-  asm goto(code                                     \
-           ".pushsection softhca_ways_out, \"a\"\n" \
-           ".balign 4\n"                            \
-           ".long 1b - ., %l[fault] - .\n"          \
-           ".long 2b - ., %l[fault] - .\n"          \
-           ".popsection\n"                          \
-           :                                        \
-           : "r"(to), "r"(from)                     \
-           : SOFTHCA_SCRATCH, "memory"              \
-           : fault)
 
 namespace softhca {
 struct WayOut {

@@ -64,7 +64,7 @@ struct Favour {
 template <typename Word>
 inline bool enter_favoured(const Favour& favour, uint32_t me, std::atomic<Word>& note, Word inside,
                            Word outside) {
-  if (favour.who.load(std::memory_order_relaxed) != me) return false;
+  if (__builtin_expect(favour.who.load(std::memory_order_relaxed) != me, 0)) return false;
   note.store(inside, std::memory_order_relaxed);
   light_barrier();
   if (__builtin_expect(favour.who.load(std::memory_order_acquire) == me, 1)) return true;

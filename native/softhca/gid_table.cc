@@ -80,6 +80,7 @@ struct Table {
   std::mutex mutex;
   bool filled = false;
   std::vector<std::optional<GidEntry>> entries;
+  std::optional<ibv_gid> in_rings;
   // The address that programs send from unless told otherwise.
   uint32_t mtu_bytes = 0;
 };
@@ -96,7 +97,9 @@ void refresh(Table& table) {
   table.mtu_bytes = mtu_bytes;
   if (!is_ethernet()) return;
   const std::vector<Found> addresses = host_addresses();
-  for (uint32_t i = own_gid_count; i < gid_table_length; ++i) {
+  const uint32_t first = own_gid_count + (table.in_rings ? 1 : 0);
+  if (table.in_rings) table.entries[own_gid_count] = {*table.in_rings, 0, mtu_bytes, true};
+  for (uint32_t i = first; i < gid_table_length; ++i) {
     auto& entry = table.entries[i];
     if (!entry) continue;
     const auto still = std::find_if(addresses.begin(), addresses.end(), [&](const Found& each) {
@@ -116,7 +119,7 @@ void refresh(Table& table) {
                                    [](auto& entry) { return !entry; });
     if (known == table.entries.end() && room != table.entries.end()) *room = each.entry;
   }
-  if (!addresses.empty()) table.mtu_bytes = addresses.front().entry.mtu_bytes;
+  if (!addresses.empty() && !table.in_rings) table.mtu_bytes = addresses.front().entry.mtu_bytes;
 }
 
 template <typename Look>
@@ -128,6 +131,13 @@ auto look(Look&& look) {
 }
 
 }  // namespace
+
+void set_rings_gid(const ibv_gid& gid) {
+  Table& table = the_table();
+  const std::lock_guard guard(table.mutex);
+  table.in_rings = gid;
+  table.filled = false;
+}
 
 void refresh_gids() {
   Table& table = the_table();
@@ -185,7 +195,7 @@ std::string gid_text(const ibv_gid& gid) {
 std::string gid_table_text() {
   std::string text;
   for (const auto& [index, entry] : all_gids()) {
-    if (!entry.is_address()) continue;
+    if (!entry.leads_out()) continue;
     text += (text.empty() ? "" : ", ") + std::to_string(index) + ": " + gid_text(entry.gid);
   }
   return text.empty() ? "no address" : text;

@@ -1,5 +1,6 @@
-// The port's GIDs: two that mean this host, and on a port of RoCE one for each address of the
-// host's network interfaces (annex A17: an IPv4 address is ::ffff:a.b.c.d).
+// The port's GIDs: two that mean this host, and on a port of RoCE the one that this process has in
+// an aperture's rings of packets, and one for each address of the host's network interfaces
+// (annex A17: an IPv4 address is ::ffff:a.b.c.d).
 //
 // The addresses are those of the network namespace that asks, as they are when it asks: an address
 // keeps its index while it is there, and a new one takes the first that is free.
@@ -21,12 +22,18 @@ namespace softhca {
 
 struct GidEntry {
   ibv_gid gid;
-  uint32_t interface;  // index; 0: no address, but a name for this host
+  uint32_t interface;  // index; 0: of none
   uint32_t mtu_bytes;  // the largest path MTU that the interface has
+  bool in_rings = false;
 
+  // Of an interface, so that packets can leave by a UDP port.
   bool is_address() const { return interface != 0; }
+  // Else it is a name for this host alone.
+  bool leads_out() const { return is_address() || in_rings; }
 };
 
+// That of this process in the aperture's rings; it comes before the addresses.
+void set_rings_gid(const ibv_gid& gid);
 // Looks at the interfaces again.
 void refresh_gids();
 // Of the table as it was then. Nothing: the entry is empty.

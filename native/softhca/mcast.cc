@@ -1,8 +1,17 @@
 // Multicast groups: which queue pairs, of any process of this host, get a datagram.
 #include "softhca/mcast.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <set>
+#include <string>
+
+#include "softhca/device.h"
+#include "softhca/gid_table.h"
+#include "softhca/network.h"
+#include "softhca/packet_queue.h"
+#include "softhca/problem.h"
 
 namespace softhca {
 namespace {
@@ -11,14 +20,51 @@ bool same_group(const McastEntry& entry, const ibv_gid& gid) {
   return memcmp(entry.gid, gid.raw, sizeof gid.raw) == 0;
 }
 
-bool is_multicast(const ibv_gid& gid) { return gid.raw[0] == 0xff; }
+uint32_t member_count(const Segment& segment, const ibv_gid& gid) {
+  uint32_t count = 0;
+  for (const McastEntry& entry : segment.mcast)
+    count += entry.qp_num.load() != 0 && same_group(entry, gid);
+  return count;
+}
+
+// Has packets to the group come in, on each interface that has an address of its family. 0, or an
+// errno value.
+int join_on_interfaces(Host& host, const ibv_gid& gid) {
+  std::string problem;
+  Network* network = host.open_network(&problem);
+  if (!network) return note_problem(EINVAL, problem);
+  refresh_gids();
+  const wire::Gid group = to_wire(gid);
+  std::set<uint32_t> joined;  // interfaces
+  bool tried = false;
+  const Network::Guard guard(network);
+  for (const auto& [index, entry] : all_gids()) {
+    if (!entry.is_address() || wire::is_ipv4(to_wire(entry.gid)) != wire::is_ipv4(group) ||
+        joined.contains(entry.interface))
+      continue;
+    tried = true;
+    // Once for an interface, as each address's socket would get a copy of its own.
+    if (network->join(entry, group, &problem)) joined.insert(entry.interface);
+  }
+  // Without interfaces of that family it is a group of this host, or of an aperture.
+  return !tried || !joined.empty() ? 0 : note_problem(ENODEV, problem);
+}
 
 }  // namespace
+
+bool is_group(const ibv_gid& gid) {
+  return is_ethernet() ? wire::is_multicast(to_wire(gid)) : gid.raw[0] == 0xff;
+}
 
 int attach_mcast(ibv_qp* verbs, const ibv_gid* gid, uint16_t lid) {
   auto* qp = QueuePair::of(verbs);
   if (!qp->live || !qp->host->usable()) return EINVAL;
-  if (qp->type() != IBV_QPT_UD || !is_multicast(*gid)) return EINVAL;
+  if (qp->type() != IBV_QPT_UD || !is_group(*gid)) return EINVAL;
+  forget_problem();
+  if (is_ethernet()) {
+    if (const int error = join_on_interfaces(*qp->host, *gid)) return error;
+  }
+  const Network::Guard network(qp->host->network());
   Segment& segment = qp->host->segment();
   std::lock_guard guard(qp->host->objects);
   McastEntry* room = nullptr;
@@ -33,12 +79,14 @@ int attach_mcast(ibv_qp* verbs, const ibv_gid* gid, uint16_t lid) {
   room->qp_num.store(verbs->qp_num, std::memory_order_release);
   segment.header.mcast_count.fetch_add(1);
   qp->groups.fetch_add(1);
+  if (qp->packets) qp->host->network()->engine().join(verbs->qp_num, to_wire(*gid));
   return 0;
 }
 
 int detach_mcast(ibv_qp* verbs, const ibv_gid* gid, uint16_t lid) {
   auto* qp = QueuePair::of(verbs);
   if (!qp->live || !qp->host->usable()) return EINVAL;
+  const Network::Guard network(qp->host->network());
   Segment& segment = qp->host->segment();
   std::lock_guard guard(qp->host->objects);
   for (McastEntry& entry : segment.mcast) {
@@ -47,21 +95,23 @@ int detach_mcast(ibv_qp* verbs, const ibv_gid* gid, uint16_t lid) {
     entry.qp_num.store(0);
     segment.header.mcast_count.fetch_sub(1);
     qp->groups.fetch_sub(1);
+    if (qp->packets) qp->host->network()->engine().leave(verbs->qp_num, to_wire(*gid));
+    if (qp->host->network() && member_count(segment, *gid) == 0)
+      qp->host->network()->leave_group(to_wire(*gid));
     return 0;
   }
   return EINVAL;
 }
 
-void leave_groups(QueuePair& qp) {
+void join_groups_of_packets(QueuePair& qp) {
   if (qp.groups == 0) return;
-  Segment& segment = qp.host->segment();
-  std::lock_guard guard(qp.host->objects);
-  for (McastEntry& entry : segment.mcast) {
+  const std::lock_guard guard(qp.host->objects);
+  for (const McastEntry& entry : qp.host->segment().mcast) {
     if (entry.qp_num.load() != qp.ex.qp_base.qp_num) continue;
-    entry.qp_num.store(0);
-    segment.header.mcast_count.fetch_sub(1);
+    wire::Gid group;
+    std::copy_n(entry.gid, group.size(), group.begin());
+    qp.host->network()->engine().join(qp.ex.qp_base.qp_num, group);
   }
-  qp.groups = 0;
 }
 
 std::vector<Member> members_of(Host& host, const ibv_gid& gid) {

@@ -54,6 +54,7 @@ NetworkOptions read_environment() {
     const size_t at = options.capture.find("%p");
     if (at != std::string::npos) options.capture.replace(at, 2, std::to_string(getpid()));
   }
+  if (const char* rings = getenv("VIADUCT_PACKET_RINGS")) options.rings = parse_rings(rings);
   const char* faults = getenv("VIADUCT_FAULTS");
   if (!faults || !*faults) return options;
   uint32_t seed = 0;
@@ -83,6 +84,18 @@ bool parse_faults(const char* text, NetworkOptions* options) {
     if (*at == ',') ++at;
   }
   return true;
+}
+
+NetworkOptions::Rings parse_rings(const std::string& text) {
+  const size_t at = text.rfind('@');
+  if (at != std::string::npos) {
+    const char* numbers = text.c_str() + at + 1;
+    unsigned long long offset = 0, bytes = 0;
+    int end = 0;
+    if (sscanf(numbers, "%llu+%llu%n", &offset, &bytes, &end) == 2 && numbers[end] == 0)
+      return {text.substr(0, at), offset, bytes};
+  }
+  return {text, 0, 0};
 }
 
 const NetworkOptions& network_options() {

@@ -15,6 +15,12 @@ struct NetworkOptions {
   bool has_faults = false;
   links::FaultRates faults;
   uint64_t seed = 0;
+  // VIADUCT_PACKET_RINGS=FILE or FILE@OFFSET+BYTES: where an aperture's rings of packets are.
+  struct Rings {
+    std::string file;  // empty: none
+    uint64_t offset = 0;
+    uint64_t bytes = 0;  // 0: all that the file has
+  } rings;
   std::string problem;  // what is wrong with VIADUCT_FAULTS
 };
 
@@ -23,5 +29,6 @@ const NetworkOptions& network_options();
 
 // For tests. `text` is as in VIADUCT_FAULTS: name=value, separated by commas.
 bool parse_faults(const char* text, NetworkOptions* options);
+NetworkOptions::Rings parse_rings(const std::string& text);
 
 }  // namespace softhca

@@ -20,6 +20,7 @@ constexpr struct {
     {"packets_handed_on", &links::PortCounts::handed_on},
     {"packets_for_nobody", &links::PortCounts::for_nobody},
     {"packets_not_sent", &links::PortCounts::refused},
+    {"ring_slots_malformed", &links::PortCounts::malformed},
 };
 constexpr size_t counters = Counters::count + std::size(of_ports);
 static_assert(counters <= max_wire_counters);

@@ -6,7 +6,9 @@
 #include <cstring>
 
 #include "softhca/fault_guard.h"
+#include "softhca/gid_table.h"
 #include "softhca/mw.h"
+#include "softhca/network_options.h"
 #include "softhca/path.h"
 #include "softhca/receive_ring.h"
 #include "softhca/responder.h"
@@ -76,6 +78,16 @@ SendWqe describe(const QueuePair& qp, const SendRequest& request) {
   wqe.remote_qp = request.remote_qp_num;
   wqe.remote_qkey = request.remote_qkey;
   return wqe;
+}
+
+// A datagram to a group leaves the host, and goes to the members within it as ever, unless they are
+// to have packets, too. Rings bring it to all who have them.
+bool goes_to_group_here(const QueuePair& qp, const SendRequest& request) {
+  if (qp.type() != IBV_QPT_UD || !request.address.multicast || !is_routed(request.address))
+    return false;
+  const int index = index_of_gid(request.address.sgid);
+  const auto source = index < 0 ? std::nullopt : gid_at(uint32_t(index));
+  return source && source->is_address() && !network_options().packets_only;
 }
 
 }  // namespace
@@ -152,6 +164,8 @@ void PacketDevice::complete_send(uint32_t number, uint32_t index, ibv_wc_status 
   if (!qp) return;
   PacketQueue& queue = *qp->packets;
   assert(index == queue.completed.load());
+  if (status == IBV_WC_SUCCESS && goes_to_group_here(*qp, queue.at(index).send.request))
+    run_local(number, index);
   // A copy: whoever sees the completion may post into the place of the request.
   const SendRequest request = queue.at(index).send.request;
   queue.completed.store(index + 1, std::memory_order_release);
@@ -252,6 +266,19 @@ bool PacketDevice::place(uint32_t number, uint64_t offset, std::span<const uint8
         return move_bytes(site, Direction::to_site, {&piece, 1}, {&span, 1}, bytes, &by_kernel) ==
                Moved::all;
       });
+}
+
+bool PacketDevice::has_already(uint32_t number, const wire::Gid& source, uint32_t source_qp) {
+  ibv_gid gid;
+  std::copy(source.begin(), source.end(), gid.raw);
+  const int index = index_of_gid(gid);
+  const auto own = index < 0 ? std::nullopt : gid_at(uint32_t(index));
+  if (!own) return false;
+  if (source_qp == number) return true;
+  if (!own->is_address() || network_options().packets_only) return false;
+  const auto site = host_.reach(slot_of(source_qp));
+  return site && site->segment->qp[index_of(source_qp)].qp_num.load() == source_qp &&
+         site->segment->wire.packets_only.load() == 0;
 }
 
 void PacketDevice::complete_receive(uint32_t number, const ReceiveCompletion& completion) {

@@ -22,6 +22,7 @@ class PacketDevice : public transport::Device {
   void complete_send(uint32_t qp, uint32_t index, ibv_wc_status status, uint64_t bytes) override;
   transport::TakenReceive take_receive(uint32_t qp, uint32_t xrc_srq) override;
   bool place(uint32_t qp, uint64_t offset, std::span<const uint8_t> from) override;
+  bool has_already(uint32_t qp, const wire::Gid& source, uint32_t source_qp) override;
   void complete_receive(uint32_t qp, const transport::ReceiveCompletion& completion) override;
   void choose_queue(uint32_t qp, uint32_t xrc_srq) override;
   bool permits(uint32_t qp, uint32_t rkey, uint64_t address, uint64_t bytes,

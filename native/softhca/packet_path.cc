@@ -12,6 +12,7 @@
 
 #include "softhca/device.h"
 #include "softhca/extensions.h"
+#include "softhca/mcast.h"
 #include "softhca/network_options.h"
 #include "softhca/problem.h"
 #include "softhca/srq.h"
@@ -71,6 +72,21 @@ int open_port(Host& host, const GidEntry& source, Network** network) {
   return 0;
 }
 
+// Whether there is somebody at the other end of an aperture's rings. 0, or an errno value.
+int check_rings(Host& host, const ibv_gid& destination) {
+  links::Aperture& rings = *host.network()->rings();
+  const Network::Guard guard(host.network());
+  if (rings.is_there(to_wire(destination))) return 0;
+  const std::string what = "the peer's GID " + gid_text(destination) + " is ";
+  if (rings.is_near(to_wire(destination)))
+    return note_problem(EHOSTUNREACH, what + "of a participant of the aperture that has ended");
+  return note_problem(EHOSTUNREACH,
+                      what +
+                          "none of the aperture in VIADUCT_PACKET_RINGS; give both sides the "
+                          "same rings, or send from an address: " +
+                          gid_table_text());
+}
+
 int check_route(const GidEntry& source, const ibv_gid& destination) {
   const int error = route_error(source, to_wire(destination));
   if (error == 0) return 0;
@@ -87,6 +103,19 @@ uint32_t reason_for_packets(Host& host, uint32_t qp_num) {
   if (!site || site->segment->qp[index_of(qp_num)].qp_num.load() != qp_num)
     return VIADUCT_REASON_OTHER_USER;
   return site->segment->wire.packets_only.load() ? VIADUCT_REASON_PACKETS_ONLY : 0;
+}
+
+// Finds out that packets can go there, and opens what they need. 0, or an errno value.
+int open_way_from(Host& host, const GidEntry& source, const ibv_gid& destination,
+                  Network** network) {
+  const bool to_group = is_group(destination);
+  if (source.in_rings) {
+    *network = host.network();
+    return to_group ? 0 : check_rings(host, destination);
+  }
+  // To a group they leave by the interface of the source.
+  if (const int error = to_group ? 0 : check_route(source, destination)) return error;
+  return open_port(host, source, network);
 }
 
 int choose_for_datagrams(QueuePair& qp, PathChoice* choice) {
@@ -111,9 +140,10 @@ int choose_path(QueuePair& qp, const ibv_qp_attr& attr, PathChoice* choice) {
   if (!choice->address.routed) return 0;
   const auto source = gid_at(attr.ah_attr.grh.sgid_index);
   if (!source) return EINVAL;
-  choice->reason = index_of_gid(choice->address.dgid) < 0
-                       ? uint32_t(VIADUCT_REASON_OTHER_HOST)
-                       : reason_for_packets(*qp.host, attr.dest_qp_num);
+  choice->reason =
+      index_of_gid(choice->address.dgid) >= 0
+          ? reason_for_packets(*qp.host, attr.dest_qp_num)
+          : uint32_t(source->in_rings ? VIADUCT_REASON_RINGS : VIADUCT_REASON_OTHER_HOST);
   if (choice->reason == 0) return 0;
   const uint32_t mtu = mtu_of_code(attr.path_mtu);
   if (mtu > source->mtu_bytes) {
@@ -123,18 +153,16 @@ int choose_path(QueuePair& qp, const ibv_qp_attr& attr, PathChoice* choice) {
                     " carries: " + std::to_string(source->mtu_bytes) +
                     "; give that, or raise the MTU of the interface");
   }
-  if (const int error = check_route(*source, choice->address.dgid)) return error;
   choice->address.reachable = false;
-  return open_port(*qp.host, *source, &choice->network);
+  return open_way_from(*qp.host, *source, choice->address.dgid, &choice->network);
 }
 
 int open_way(Host& host, const Address& address) {
   const int index = index_of_gid(address.sgid);
   const auto source = index < 0 ? std::nullopt : gid_at(uint32_t(index));
   if (!source) return EINVAL;
-  if (const int error = check_route(*source, address.dgid)) return error;
   Network* network = nullptr;
-  return open_port(host, *source, &network);
+  return open_way_from(host, *source, address.dgid, &network);
 }
 
 static transport::ReceiveAttributes receive_attributes(const QueuePair& qp) {
@@ -183,6 +211,7 @@ void begin_packets(QueuePair& qp, const PathChoice& choice) {
   transport::Engine& engine = choice.network->engine();
   engine.create(number, options);
   engine.to_rtr(number, receive_attributes(qp));
+  join_groups_of_packets(qp);
 }
 
 static void packets_ready_to_send(QueuePair& qp) {

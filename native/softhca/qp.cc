@@ -293,7 +293,7 @@ ibv_qp* create_qp_ex(ibv_context* context, ibv_qp_init_attr_ex* attr) {
 int destroy_qp(ibv_qp* verbs) {
   auto* qp = QueuePair::of(verbs);
   if (!qp->live || !qp->host->usable()) return EINVAL;
-  // 11.2.5.4: a queue pair in a multicast group can't be destroyed.
+  // o10-2.2.3: a queue pair in a multicast group can't be destroyed.
   if (qp->groups != 0) return EBUSY;
   Host& host = *qp->host;
   host.delist(qp);

@@ -150,7 +150,7 @@ class Delivery {
 
   Reply atomic() {
     if (!reliable() || !(qp_.access & IBV_ACCESS_REMOTE_ATOMIC) || qp_.max_dest_rd_atomic == 0 ||
-        message_.request.remote_address % 8 != 0)  // C9-85: naturally aligned
+        message_.request.remote_address % 8 != 0)  // naturally aligned
       return refuse_request();
     if (!find_remote(8)) return refuse_access();
     Site& site = receive_site();
@@ -363,7 +363,7 @@ Reply deliver(Host& host, Site& site, uint32_t qp_num, const Message& message) {
       types_match(message.transport, qp.type) &&
       (datagram ? qp.qkey == message.qkey : qp.dest_qp_num == message.src_qp)) {
     if (!datagram && !qp.established) {
-      qp.established = 1;
+      qp.established = message.src_qp;
       if (state == IBV_QPS_RTR) raise_async(site, qp.context, IBV_EVENT_COMM_EST, qp_num);
     }
     reply = Delivery(host, site, qp, message).run();

@@ -102,7 +102,7 @@ struct alignas(64) QpShared {
   uint64_t rq_offset;
   uint32_t rq_size;  // a power of two, 0: none
   uint32_t rq_max_sge;
-  uint32_t established;
+  uint32_t established;  // the connected peer's number, once a message came from there
   alignas(64) std::atomic<uint32_t> rq_head;  // owner adds
   alignas(64) std::atomic<uint32_t> rq_tail;  // the holder of `inbound` takes
   uint32_t rq_head_seen;                      // by those: saves them the owner's cache line

@@ -65,11 +65,12 @@ class Site {
   void ring_doorbell() const;
 
   // Where the owner's file `map_id` is mapped here, or nullptr.
-  uint8_t* mapped(uint32_t map_fd, uint32_t map_id, uint64_t offset, uint64_t bytes) {
-    if (last_map_id_.load(std::memory_order_acquire) == map_id) {
+  [[gnu::always_inline]] uint8_t* mapped(uint32_t map_fd, uint32_t map_id, uint64_t offset,
+                                         uint64_t bytes) {
+    if (last_map_id_.load(std::memory_order_acquire) == map_id) [[likely]] {
       uint8_t* base = last_map_base_.load(std::memory_order_acquire);
       const uint64_t size = last_map_bytes_.load(std::memory_order_acquire);
-      if (last_map_id_.load(std::memory_order_relaxed) == map_id)
+      if (last_map_id_.load(std::memory_order_relaxed) == map_id) [[likely]]
         return bytes <= size && offset <= size - bytes ? base + offset : nullptr;
     }
     return find_mapping(map_fd, map_id, offset, bytes);

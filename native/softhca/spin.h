@@ -69,14 +69,18 @@ class SpinLock {
     by_front_ = false;
     door.store(door.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }
-  // Returns when whoever was inside has left. The caller has called heavy_barrier().
-  void await_exit() const;
-
- private:
+  // For the favoured thread alone.
   bool try_side() {
     const uint32_t inside = side_.load(std::memory_order_relaxed) | 1;
     return enter_favoured(favour_, visitor(1), side_, inside, inside + 1);
   }
+  void leave_side() {
+    side_.store(side_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
+  // Returns when whoever was inside has left. The caller has called heavy_barrier().
+  void await_exit() const;
+
+ private:
   bool try_front();
   void lock_by_front();
 

@@ -1,6 +1,7 @@
 #include "softhca/straight.h"
 
 #include "softhca/fault_guard.h"
+#include "softhca/guarded_move.h"
 #include "softhca/receive_ring.h"
 #include "softhca/requester.h"
 #include "softhca/responder.h"
@@ -12,28 +13,56 @@ namespace {
 inline bool takes(const QpShared& qp, const QueuePair& from) {
   return qp.qp_num.load(std::memory_order_relaxed) == from.attr.dest_qp_num &&
          qp.state.load(std::memory_order_relaxed) - IBV_QPS_RTR <= IBV_QPS_SQE - IBV_QPS_RTR &&
-         qp.dest_qp_num == from.ex.qp_base.qp_num && qp.type == uint32_t(from.type()) &&
-         qp.established;
+         qp.established == from.ex.qp_base.qp_num;
+}
+
+[[gnu::always_inline]] inline bool move(void* to, const void* from, uint32_t bytes) {
+  return bytes == 8 ? move_eight_guarded(to, from) : copy_guarded(to, from, bytes);
+}
+
+// Where the request's data is, or nullptr: its way isn't straight.
+template <bool reads>
+[[gnu::always_inline]] inline uint8_t* local_data(const QueuePair& qp, const SendRequest& request) {
+  const ibv_sge& sge = *request.sge;
+  if (request.flags & IBV_SEND_INLINE) {
+    if (reads || sge.length > qp.init.cap.max_inline_data) return nullptr;
+    return reinterpret_cast<uint8_t*>(sge.addr);
+  }
+  const KeyEntry* entry = find_region(qp.host->site(), sge.lkey, qp.pd, sge.addr, sge.length,
+                                      reads ? IBV_ACCESS_LOCAL_WRITE : 0);
+  return entry ? reinterpret_cast<uint8_t*>(sge.addr + entry->base - entry->iova) : nullptr;
 }
 
 // A write or a read. False: its way isn't straight.
-[[gnu::always_inline]] inline bool move_straight(Site& site, const QpShared& qp,
-                                                 const SendRequest& request, uint8_t* local,
-                                                 uint32_t bytes) {
-  const bool reads = request.opcode == IBV_WR_RDMA_READ;
-  const uint32_t access = reads ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_WRITE;
-  if (!(qp.access & access) || (reads && qp.max_dest_rd_atomic == 0)) return false;
-  Span span;
-  if (!resolve_remote(site, request.rkey, qp.pd, qp.qp_num.load(std::memory_order_relaxed),
-                      request.remote_address, bytes, access, &span) ||
-      !span.mapped || overlap(span.mapped, local, bytes))
+template <bool reads>
+[[gnu::always_inline]] inline bool move_straight(Site& site, const QpShared& there,
+                                                 const QueuePair& qp, const SendRequest& request) {
+  const uint32_t bytes = request.sge->length;
+  const KeyEntry& entry = entry_of(site, request.rkey);
+  if (!valid(site, entry, request.rkey)) [[unlikely]]
     return false;
-  return reads ? copy_guarded(local, span.mapped, bytes) : copy_guarded(span.mapped, local, bytes);
+  const Span span = span_of(site, entry, request.remote_address, bytes);
+  if (!span.mapped) [[unlikely]]
+    return false;
+  // The peer's core has the line, and mostly waits there: have it here by the time that the rest
+  // of the request has been looked at.
+  if (!reads) prefetch_to_write(span.mapped);
+  constexpr uint32_t access = reads ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_WRITE;
+  if (!(there.access & access) || (reads && there.max_dest_rd_atomic == 0) ||
+      !allows_remote(entry, there.pd, there.qp_num.load(std::memory_order_relaxed),
+                     request.remote_address, bytes, access)) [[unlikely]]
+    return false;
+  uint8_t* const local = local_data<reads>(qp, request);
+  if (!local || (site.self && overlap(span.mapped, local, bytes))) [[unlikely]]
+    return false;
+  return reads ? move(local, span.mapped, bytes) : move(span.mapped, local, bytes);
 }
 
 [[gnu::noinline]] Answer send_straight(Site& site, QpShared& qp, const QueuePair& from,
-                                       const SendRequest& request, const uint8_t* local,
-                                       uint32_t bytes) {
+                                       const SendRequest& request) {
+  const uint8_t* const local = local_data<false>(from, request);
+  if (!local) return Answer::none;
+  const uint32_t bytes = request.sge->length;
   uint32_t sges;
   const RecvWqe* wqe = qp.srq == 0 ? next_receive(site, qp, &sges) : nullptr;
   if (!wqe || sges == 0 || fetch_once(wqe->num_sge) != 1) return Answer::none;
@@ -63,6 +92,57 @@ inline bool takes(const QpShared& qp, const QueuePair& from) {
   return Answer::refused;
 }
 
+// `opcode` is the request's, or IBV_WR_SEND for a send of any kind.
+template <ibv_wr_opcode opcode>
+[[gnu::always_inline]] inline bool run(QueuePair& qp, SendRequest& request) {
+  constexpr auto relaxed = std::memory_order_relaxed;
+  const uint32_t sent = qp.sent.load(relaxed), bytes = request.sge->length;
+  Site& site = *qp.peer;
+  QpShared& there = *qp.peer_qp;
+  if (qp.parked_count != 0 || qp.shared->state.load(relaxed) != IBV_QPS_RTS ||
+      sent - qp.retired.load(relaxed) >= qp.init.cap.max_send_wr || bytes - 1 >= straight_bytes ||
+      site.gone.load(std::memory_order_acquire) || !try_side(there.inbound, visitor(site.holder)))
+      [[unlikely]]
+    return false;
+  Answer answer = Answer::none;
+  if (takes(there, qp)) [[likely]] {
+    if (opcode == IBV_WR_SEND) {
+      answer = send_straight(site, there, qp, request);
+    } else if (move_straight<opcode == IBV_WR_RDMA_READ>(site, there, qp, request)) {
+      answer = Answer::ack;
+    }
+  }
+  leave(there.inbound.side);
+  if (answer == Answer::none) [[unlikely]]
+    return false;
+
+  request.position = sent + 1;
+  qp.sent.store(sent + 1, relaxed);
+  if (answer != Answer::ack) [[unlikely]] {
+    finish_send(qp, request, IBV_WC_REM_OP_ERR, 0);
+    return true;
+  }
+  ++qp.operations[0];
+  qp.bytes[0] += bytes;
+  if (qp.signal_all || (request.flags & IBV_SEND_SIGNALED))
+    finish_send(qp, request, IBV_WC_SUCCESS, bytes);
+  return true;
+}
+
+// Apart, lest a write has to save the registers that these need.
+[[gnu::noinline]] bool run_no_write(QueuePair& qp, SendRequest& request) {
+  return request.opcode == IBV_WR_RDMA_READ ? run<IBV_WR_RDMA_READ>(qp, request)
+                                            : run<IBV_WR_SEND>(qp, request);
+}
+
+[[gnu::always_inline]] inline bool run_any(QueuePair& qp, SendRequest& request) {
+  if (!may_go_straight(qp, request.opcode) || request.num_sge != 1) [[unlikely]]
+    return false;
+  if (request.opcode == IBV_WR_RDMA_WRITE) [[likely]]
+    return run<IBV_WR_RDMA_WRITE>(qp, request);
+  return run_no_write(qp, request);
+}
+
 }  // namespace
 
 void open_straight(QueuePair& qp) {
@@ -74,52 +154,13 @@ void open_straight(QueuePair& qp) {
   qp.peer_qp = &qp.peer->segment->qp[index_of(qp.attr.dest_qp_num)];
 }
 
-bool run_straight(QueuePair& qp, SendRequest& request) {
-  constexpr auto relaxed = std::memory_order_relaxed;
-  const uint32_t sent = qp.sent.load(relaxed);
-  if (!may_go_straight(qp, request.opcode) || request.num_sge != 1 || qp.parked_count != 0 ||
-      qp.shared->state.load(relaxed) != IBV_QPS_RTS ||
-      sent - qp.retired.load(relaxed) >= qp.init.cap.max_send_wr)
-    return false;
-  Site& site = *qp.peer;
-  const uint32_t bytes = request.sge->length;
-  if (bytes - 1 >= straight_bytes || site.gone.load(std::memory_order_acquire)) return false;
-  uint64_t address = request.sge->addr;
-  if (request.flags & IBV_SEND_INLINE) {
-    if (request.opcode == IBV_WR_RDMA_READ || bytes > qp.init.cap.max_inline_data) return false;
-  } else {
-    const uint32_t access = request.opcode == IBV_WR_RDMA_READ ? IBV_ACCESS_LOCAL_WRITE : 0;
-    const KeyEntry* entry =
-        find_region(qp.host->site(), request.sge->lkey, qp.pd, address, bytes, access);
-    if (!entry) return false;
-    address += entry->base - entry->iova;
-  }
-  auto* local = reinterpret_cast<uint8_t*>(address);
+bool run_straight(QueuePair& qp, SendRequest& request) { return run_any(qp, request); }
 
-  QpShared& there = *qp.peer_qp;
-  if (!try_side(there.inbound, visitor(site.holder))) return false;
-  Answer answer = Answer::none;
-  if (takes(there, qp)) {
-    if (request.opcode == IBV_WR_RDMA_WRITE || request.opcode == IBV_WR_RDMA_READ) {
-      if (move_straight(site, there, request, local, bytes)) answer = Answer::ack;
-    } else {
-      answer = send_straight(site, there, qp, request, local, bytes);
-    }
-  }
-  leave(there.inbound.side);
-  if (answer == Answer::none) return false;
-
-  request.position = sent + 1;
-  qp.sent.store(sent + 1, relaxed);
-  if (answer != Answer::ack) {
-    finish_send(qp, request, IBV_WC_REM_OP_ERR, 0);
-    return true;
-  }
-  ++qp.operations[0];
-  qp.bytes[0] += bytes;
-  if (qp.signal_all || (request.flags & IBV_SEND_SIGNALED))
-    finish_send(qp, request, IBV_WC_SUCCESS, bytes);
-  return true;
+bool post_straight(QueuePair& qp, SendRequest& request) {
+  if (!qp.send_lock.try_side()) return false;
+  const bool done = run_any(qp, request);
+  qp.send_lock.leave_side();
+  return done;
 }
 
 }  // namespace softhca

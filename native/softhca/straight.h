@@ -23,5 +23,7 @@ inline bool may_go_straight(const QueuePair& qp, ibv_wr_opcode opcode) {
 // Carries the request out, for the holder of send_lock. False: it can't go this way, and nothing
 // has happened. Of the request it reads what every operation has.
 bool run_straight(QueuePair& qp, SendRequest& request);
+// The same for who doesn't hold send_lock. False also if this thread isn't favoured there.
+bool post_straight(QueuePair& qp, SendRequest& request);
 
 }  // namespace softhca

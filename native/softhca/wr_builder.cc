@@ -26,6 +26,7 @@ struct Builder {
   Built first;            // most batches have no more
   std::vector<std::unique_ptr<Built>> more;
 
+  Builder() { first.request.sge = first.sge; }
   Built& at(size_t i) { return i == 0 ? first : *more[i - 1]; }
 };
 
@@ -53,6 +54,21 @@ SendRequest& add(ibv_qp_ex* ex, ibv_wr_opcode opcode) {
   request.num_sge = 0;
   request.sge = built->sge;
   return request;
+}
+
+// add() for most: the first of a batch, and of an operation that may go straight.
+[[gnu::always_inline]] inline SendRequest* add_first(ibv_qp_ex* ex, ibv_wr_opcode opcode) {
+  QueuePair& qp = *QueuePair::of(&ex->qp_base);
+  Builder& builder = *qp.builder;
+  if (builder.count != 0 || !may_go_straight(qp, opcode)) return nullptr;
+  builder.count = 1;
+  builder.last = &builder.first;
+  SendRequest& request = builder.first.request;
+  request.wr_id = ex->wr_id;
+  request.flags = ex->wr_flags & ~unsigned(IBV_SEND_INLINE);
+  request.opcode = opcode;
+  request.num_sge = 0;
+  return &request;
 }
 
 void fail(ibv_qp_ex* ex, int error) {
@@ -93,23 +109,27 @@ void bind_mw(ibv_qp_ex* ex, ibv_mw* mw, uint32_t rkey, const ibv_mw_bind_info* i
 
 void local_inv(ibv_qp_ex* ex, uint32_t rkey) { add(ex, IBV_WR_LOCAL_INV).imm = rkey; }
 
-void rdma(ibv_qp_ex* ex, ibv_wr_opcode opcode, uint32_t rkey, uint64_t address, uint32_t imm) {
+[[gnu::noinline]] void rdma(ibv_qp_ex* ex, ibv_wr_opcode opcode, uint32_t rkey, uint64_t address,
+                            uint32_t imm) {
   SendRequest& request = add(ex, opcode);
   request.rkey = rkey;
   request.remote_address = address;
   request.imm = imm;
 }
-void rdma_read(ibv_qp_ex* ex, uint32_t rkey, uint64_t address) {
-  rdma(ex, IBV_WR_RDMA_READ, rkey, address, 0);
-}
-void rdma_write(ibv_qp_ex* ex, uint32_t rkey, uint64_t address) {
-  rdma(ex, IBV_WR_RDMA_WRITE, rkey, address, 0);
+template <ibv_wr_opcode opcode>
+void rdma(ibv_qp_ex* ex, uint32_t rkey, uint64_t address) {
+  SendRequest* request = add_first(ex, opcode);
+  if (!request) return rdma(ex, opcode, rkey, address, 0);
+  request->rkey = rkey;
+  request->remote_address = address;
 }
 void rdma_write_imm(ibv_qp_ex* ex, uint32_t rkey, uint64_t address, __be32 imm) {
   rdma(ex, IBV_WR_RDMA_WRITE_WITH_IMM, rkey, address, imm);
 }
 
-void send(ibv_qp_ex* ex) { add(ex, IBV_WR_SEND); }
+void send(ibv_qp_ex* ex) {
+  if (!add_first(ex, IBV_WR_SEND)) add(ex, IBV_WR_SEND);
+}
 void send_imm(ibv_qp_ex* ex, __be32 imm) { add(ex, IBV_WR_SEND_WITH_IMM).imm = imm; }
 void send_inv(ibv_qp_ex* ex, uint32_t rkey) { add(ex, IBV_WR_SEND_WITH_INV).imm = rkey; }
 
@@ -180,12 +200,25 @@ void atomic_write(ibv_qp_ex* ex, uint32_t rkey, uint64_t address, const void* va
   set_inline_data(ex, const_cast<void*>(value), 8);
 }
 
-void start(ibv_qp_ex* ex) {
-  Builder& builder = of(ex);
-  builder.lock.lock();
+bool usable(const QueuePair& qp) {
+  return qp.live.load(std::memory_order_relaxed) && qp.host->usable();
+}
+
+inline void begin(Builder& builder) {
   builder.count = 0;
   builder.last = nullptr;
   builder.error = 0;
+}
+
+[[gnu::noinline]] void lock_and_begin(Builder& builder) {
+  builder.lock.lock();
+  begin(builder);
+}
+
+void start(ibv_qp_ex* ex) {
+  Builder& builder = of(ex);
+  if (!builder.lock.try_side()) return lock_and_begin(builder);
+  begin(builder);
 }
 
 [[gnu::noinline]] int submit_all(QueuePair& qp, Builder& builder) {
@@ -197,22 +230,29 @@ void start(ibv_qp_ex* ex) {
   return error;
 }
 
-int complete(ibv_qp_ex* ex) {
-  auto* qp = QueuePair::of(&ex->qp_base);
-  Builder& builder = *qp->builder;
-  int error =
-      !qp->live.load(std::memory_order_relaxed) || !qp->host->usable() ? EINVAL : builder.error;
+[[gnu::noinline]] int complete_any(QueuePair& qp, Builder& builder) {
+  int error = usable(qp) ? builder.error : EINVAL;
   bool parked = false;
   if (!error) {
-    std::lock_guard guard(qp->send_lock);
-    if (builder.count != 1 || !run_straight(*qp, builder.first.request)) {
-      error = submit_all(*qp, builder);
-      parked = qp->parked_count != 0;
+    std::lock_guard guard(qp.send_lock);
+    if (builder.count != 1 || !run_straight(qp, builder.first.request)) {
+      error = submit_all(qp, builder);
+      parked = qp.parked_count != 0;
     }
   }
   builder.lock.unlock();
-  if (parked) qp->host->enlist(qp);
+  if (parked) qp.host->enlist(&qp);
   return error;
+}
+
+int complete(ibv_qp_ex* ex) {
+  QueuePair& qp = *QueuePair::of(&ex->qp_base);
+  Builder& builder = *qp.builder;
+  if (builder.count != 1 || builder.error || !usable(qp) ||
+      !post_straight(qp, builder.first.request))
+    return complete_any(qp, builder);
+  builder.lock.unlock();
+  return 0;
 }
 
 void abort(ibv_qp_ex* ex) { of(ex).lock.unlock(); }
@@ -253,8 +293,8 @@ void fill_builder(QueuePair& qp, uint64_t ops) {
   if (ops & IBV_QP_EX_WITH_ATOMIC_WRITE) ex.wr_atomic_write = atomic_write;
   if (ops & IBV_QP_EX_WITH_BIND_MW) ex.wr_bind_mw = bind_mw;
   if (ops & IBV_QP_EX_WITH_LOCAL_INV) ex.wr_local_inv = local_inv;
-  if (ops & IBV_QP_EX_WITH_RDMA_READ) ex.wr_rdma_read = rdma_read;
-  if (ops & IBV_QP_EX_WITH_RDMA_WRITE) ex.wr_rdma_write = rdma_write;
+  if (ops & IBV_QP_EX_WITH_RDMA_READ) ex.wr_rdma_read = rdma<IBV_WR_RDMA_READ>;
+  if (ops & IBV_QP_EX_WITH_RDMA_WRITE) ex.wr_rdma_write = rdma<IBV_WR_RDMA_WRITE>;
   if (ops & IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM) ex.wr_rdma_write_imm = rdma_write_imm;
   if (ops & IBV_QP_EX_WITH_SEND) ex.wr_send = send;
   if (ops & IBV_QP_EX_WITH_SEND_WITH_IMM) ex.wr_send_imm = send_imm;

@@ -1,7 +1,7 @@
 import t from 'tap';
 
 import type { Sampled } from '../../bench/measurement.js';
-import { median, pairedRatio, summarise } from '../../bench/statistics.js';
+import { median, midmean, pairedRatio, summarise } from '../../bench/statistics.js';
 
 const native = { where: 'native', peer: 'viaduct 1.0.0' } as const;
 const vm = { where: 'vm', peer: 'viaduct 1.0.0' } as const;
@@ -33,6 +33,12 @@ t.test('the median leaves its argument in order', async (t) => {
   const values = [3, 1, 2];
   median(values);
   t.same(values, [3, 1, 2]);
+});
+
+t.test('the midmean leaves out a quarter of the values at either end', async (t) => {
+  t.equal(midmean([1000, 4, 2, 3, 1, 6, 5, -1000]), 3.5);
+  t.equal(midmean([3]), 3);
+  t.throws(() => midmean([]), RangeError);
 });
 
 t.test(

@@ -1,5 +1,5 @@
 /** `viaduct exec`: programs of rdma-core over the software HCA, and how the command ends. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import t from 'tap';
@@ -83,6 +83,41 @@ t.test('two processes of one host meet by packets, which a capture file has', as
   const captures = readdirSync(folder).map((name) => readFileSync(join(folder, name)));
   t.equal(captures.filter((capture) => capture.length > 200 * 4096).length, 2);
   t.ok(captures.every((capture) => capture.readUInt32LE(0) === 0x0a0d0d0a));
+});
+
+t.test('two processes meet through rings of packets in a file that both map', async (t) => {
+  const file = join(t.testdir(), 'rings');
+  writeFileSync(file, '');
+  truncateSync(file, 2 ** 20);
+  port += 1;
+  // The GID that each has in the rings is behind the two that mean the host.
+  const program = ['ibv_rc_pingpong', '-g', '2', '-p', String(port), '-n', '200', '-c'];
+  const line = ['exec', '--rings', file, '--', ...program];
+  const server = new Launch(t, line);
+  let client = await viaduct(t, [...line, 'localhost']);
+  for (let tries = 0; tries < 50 && /Couldn't connect/.test(client.stderr); tries += 1) {
+    client = await viaduct(t, [...line, 'localhost']);
+  }
+  t.equal(client.status, 0, client.stdout + client.stderr);
+  const ended = await server.ended;
+  t.equal(ended.status, 0, ended.stdout + ended.stderr);
+  t.match(client.stdout, /200 iters/);
+});
+
+t.test('rings of packets that can not be used are refused with what to do', async (t) => {
+  const folder = t.testdir({ small: '', other: 'x'.repeat(2 ** 20) });
+  truncateSync(join(folder, 'small'), 4096);
+  for (const [name, problem] of [
+    ['none', /can't be used: there is no such file; make it with `truncate/],
+    ['small', /has 4096 bytes for rings of packets; for two participants \d+ are needed/],
+    ['other', /has no rings of packets, or those of another version/],
+    ['other@0+2097152', /can't be used: it has 1048576 bytes/],
+  ] as const) {
+    const line = ['exec', '--rings', join(folder, name), '--', 'ibv_devinfo'];
+    const ended = await viaduct(t, line);
+    t.match(ended.stderr, problem);
+    t.not(ended.status, 0);
+  }
 });
 
 t.test('faults that can not be understood are named', async (t) => {

@@ -7,7 +7,8 @@ import { bootGuest, type Guest, RXE_DEVICE } from '../../bench/rxe/guests.js';
 import { findInPath } from '../../lib/vm/drivers/program.js';
 import { VirtualLink } from '../../lib/vm/index.js';
 import { withoutQemu } from '../qemu-installed.js';
-import { Peer, PEER_PROGRAM } from '../verbs/traffic/peer.js';
+import type { Peer } from '../verbs/traffic/peer.js';
+import { startPeerIn } from '../verbs/traffic/peer-in-vm.js';
 
 function findProvider(): string | false {
   const folder = '/etc/libibverbs.d';
@@ -43,17 +44,5 @@ export async function bootGuests(t: Test): Promise<[Guest, Guest]> {
 
 /** A process in the guest with sides of the traffic suite on its device. */
 export function startPeer(t: Test, { vm }: Guest): Peer {
-  const child = vm.spawn(process.execPath, [PEER_PROGRAM], {
-    env: { VIADUCT_TEST_DEVICE: RXE_DEVICE },
-  });
-  let words = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (words += text));
-  const ended = child.exited.then(
-    ({ exitCode, signal }) => `${signal ?? exitCode} in VM ${vm.name}: ${words}`,
-    (error: unknown) => String(error),
-  );
-  const { stdin, stdout } = child;
-  const peer = new Peer({ stdin, stdout, ended, kill: (signal) => child.kill(signal) });
-  t.teardown(() => peer.close());
-  return peer;
+  return startPeerIn(t, vm, { VIADUCT_TEST_DEVICE: RXE_DEVICE });
 }

@@ -2,7 +2,7 @@
 import type { Memory } from '../memory.js';
 import type { Delivery } from '../matching.js';
 import type { Request } from '../request.js';
-import type { TrafficCounters } from '../traffic.js';
+import type { MessageProtocol, TrafficCounters } from '../traffic.js';
 
 /** A way of messages between processes; it serves some of the ranks. */
 export interface Channel {
@@ -30,13 +30,14 @@ export interface Peer extends Delivery {
 
 /** How a message would travel. */
 export interface Explanation {
-  /** `self`: within the process; `aperture`: through memory that both ranks map. */
-  readonly channel: 'self' | 'aperture';
+  /** `self`: within the process; `aperture`: through memory that both ranks map; `verbs`: by a device of verbs. */
+  readonly channel: 'self' | 'aperture' | 'verbs';
   /**
    * `inline`: within one cache line; `eager`: whole, before it is asked for; `single-copy`: by its receiver, straight from
-   * the sender's memory; `fragments`: in pieces that both ranks copy at the same time; `local`: from buffer to buffer.
+   * the sender's memory; `fragments`: in pieces that both ranks copy at the same time; `local`: from buffer to buffer;
+   * `rdma-read`, `rdma-write`: from memory to memory by the device, at the receiver's or the sender's request.
    */
-  readonly protocol: 'inline' | 'eager' | 'single-copy' | 'fragments' | 'local';
+  readonly protocol: MessageProtocol;
   /** Why, in words. */
   readonly reason: string;
 }

@@ -265,16 +265,24 @@ export class SendRing extends Resource {
   /** Sends the slot's bytes from the slot itself: they are copied here, and need no registration. */
   setInline(slot: number, data: Uint8Array): void {
     const at = this.#at(slot);
-    if (data.length > this.maxInlineBytes) {
-      throw argumentError(
-        'sendRing.setInline',
-        `${data.length} bytes are more than this queue pair sends inline (${this.maxInlineBytes}); ` +
-          'create it with a larger maxInlineBytes, or register the memory',
-        { length: data.length, maxInlineBytes: this.maxInlineBytes },
-      );
-    }
+    if (data.length > this.maxInlineBytes) throw this.#tooLongForInline(data.length);
     this.#bytes.set(data, at * 4 + this.#inlineOffset);
     this.#words[at + SEND.length] = data.length;
+    this.#words[at + SEND.flags] = (this.#words[at + SEND.flags] ?? 0) | INLINE;
+  }
+
+  /**
+   * As `setInline`, from the words that hold the bytes: nothing is called for it, which is quicker for a few.
+   *
+   * @param from index of the first word
+   */
+  setInlineWords(slot: number, words: Int32Array, from: number, byteLength: number): void {
+    const at = this.#at(slot);
+    if (!(byteLength <= this.maxInlineBytes)) throw this.#tooLongForInline(byteLength);
+    const count = (byteLength + 3) >> 2;
+    const target = at + (this.#inlineOffset >> 2);
+    for (let k = 0; k < count; k++) this.#words[target + k] = words[from + k] ?? 0;
+    this.#words[at + SEND.length] = byteLength;
     this.#words[at + SEND.flags] = (this.#words[at + SEND.flags] ?? 0) | INLINE;
   }
 
@@ -347,6 +355,15 @@ export class SendRing extends Resource {
   /** The flags of a slot. */
   flags(slot: number): number {
     return this.#words[this.#at(slot) + SEND.flags] ?? 0;
+  }
+
+  #tooLongForInline(length: number): Error {
+    return argumentError(
+      'sendRing.setInline',
+      `${length} bytes are more than this queue pair sends inline (${this.maxInlineBytes}); ` +
+        'create it with a larger maxInlineBytes, or register the memory',
+      { length, maxInlineBytes: this.maxInlineBytes },
+    );
   }
 
   #tooManyEntries(): Error {

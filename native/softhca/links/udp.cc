@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "softhca/wire/icrc.h"
@@ -126,12 +127,55 @@ bool enter_group(int descriptor, const wire::Gid& group, const UdpOptions& optio
                     sizeof membership) == 0;
 }
 
+// By default the kernel also gives a socket what came by interfaces on which others have joined;
+// one of IPv6 even what came by those on which it hasn't, unless it is bound to one.
+void listen_to_interface_alone(int descriptor, uint32_t interface) {
+#ifndef SO_BINDTOIFINDEX
+  constexpr int SO_BINDTOIFINDEX = 62;  // of Linux 5.0
+#endif
+  set(descriptor, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+  // Without privileges from Linux 5.7 on.
+  if (interface != 0) set(descriptor, SOL_SOCKET, SO_BINDTOIFINDEX, int(interface));
+}
+
+// Whose process has port 4791 of the address; nothing: it can't be told.
+std::optional<uid_t> user_of_port(const wire::Gid& address) {
+  const bool ipv4 = wire::is_ipv4(address);
+  const std::unique_ptr<FILE, int (*)(FILE*)> table(
+      fopen(ipv4 ? "/proc/net/udp" : "/proc/net/udp6", "re"), fclose);
+  if (!table) return std::nullopt;
+  // Words of the address as they lie in memory.
+  std::string own;
+  for (size_t at = ipv4 ? 12 : 0; at < address.size(); at += sizeof(uint32_t)) {
+    uint32_t word;
+    char text[9];
+    memcpy(&word, address.data() + at, sizeof word);
+    snprintf(text, sizeof text, "%08X", unsigned(word));
+    own += text;
+  }
+  char line[256];
+  while (fgets(line, sizeof line, table.get())) {
+    char local[33];
+    unsigned port = 0, user = 0;
+    if (sscanf(line, " %*u: %32[0-9A-F]:%x %*s %*s %*s %*s %*s %u", local, &port, &user) == 3 &&
+        port == wire::roce_port && own == local)
+      return user;
+  }
+  return std::nullopt;
+}
+
 std::string problem_of_binding(const wire::Gid& address, int error) {
   std::string what = "UDP port 4791 of " + text_of(address) + " can't be used: " + strerror(error);
-  if (error == EADDRINUSE)
-    return what +
-           "; another program has it, or the kernel's Soft-RoCE (see: rdma link), which has "
+  if (error == EADDRINUSE) {
+    const auto user = user_of_port(address);
+    const std::string who =
+        user && *user != geteuid()
+            ? "a process of user " + std::to_string(*user) +
+                  " (processes of one user alone share a port; send from another address)"
+            : "another program";
+    return what + "; " + who + " has it, or the kernel's Soft-RoCE (see: rdma link), which has " +
            "to be removed first (rdma link delete NAME)";
+  }
   if (error == EADDRNOTAVAIL) return what + "; give an address of this host (see: ip address)";
   return what;
 }
@@ -148,10 +192,29 @@ struct Udp::Arrivals {
   One one[arrivals_at_once];
   mmsghdr messages[arrivals_at_once];
   size_t count = 0, next = 0;
+  // One, until there is more than one: to find that there isn't costs the kernel a look.
+  size_t wanted = 1;
   wire::Gid destination{};
   // Of the one that is being taken apart.
   Route route{};
   size_t segment = 0, at = 0;
+
+  Arrivals() {
+    for (size_t i = 0; i < arrivals_at_once; ++i) prepare(i);
+  }
+  // For the kernel to fill.
+  void prepare(size_t index) {
+    One& each = one[index];
+    each.piece = {each.bytes, sizeof each.bytes};
+    msghdr& header = messages[index].msg_hdr;
+    header = {};
+    header.msg_name = &each.from;
+    header.msg_namelen = sizeof each.from;
+    header.msg_iov = &each.piece;
+    header.msg_iovlen = 1;
+    header.msg_control = each.control;
+    header.msg_controllen = sizeof each.control;
+  }
 };
 
 std::unique_ptr<Udp> Udp::open(const UdpOptions& options, std::string* problem) {
@@ -212,6 +275,7 @@ bool Udp::join(const wire::Gid& group, std::string* problem) {
   const socklen_t length = make_address(group, wire::roce_port, options_.interface, &address);
   epoll_event event{};
   event.events = EPOLLIN;
+  if (descriptor >= 0) listen_to_interface_alone(descriptor, options_.interface);
   // Each socket of a group gets a copy, so that processes share it.
   if (descriptor >= 0 && configure(descriptor, ipv4_, false) &&
       set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1) && bind(descriptor, &address.any, length) == 0 &&
@@ -234,6 +298,12 @@ void Udp::leave(const wire::Gid& group) {
     close(joined.descriptor);
     return true;
   });
+}
+
+std::vector<int> Udp::all_descriptors() const {
+  std::vector<int> all{descriptor_, group_events_};
+  for (const Group& group : groups_) all.push_back(group.descriptor);
+  return all;
 }
 
 bool Udp::fits(const Route& route, size_t bytes) const {
@@ -378,26 +448,16 @@ bool Udp::take_next(Datagram* into) {
 // From the host's address and the groups in turns, so that neither keeps the other waiting.
 void Udp::take_arrivals() {
   Arrivals& arrivals = *arrivals_;
+  for (size_t i = 0; i < arrivals.count; ++i) arrivals.prepare(i);
   arrivals.count = arrivals.next = arrivals.at = 0;
-  for (size_t i = 0; i < arrivals_at_once; ++i) {
-    auto& one = arrivals.one[i];
-    one.piece = {one.bytes, sizeof one.bytes};
-    msghdr& header = arrivals.messages[i].msg_hdr;
-    header = {};
-    header.msg_name = &one.from;
-    header.msg_namelen = sizeof one.from;
-    header.msg_iov = &one.piece;
-    header.msg_iovlen = 1;
-    header.msg_control = one.control;
-    header.msg_controllen = sizeof one.control;
-  }
   const size_t sources = 1 + groups_.size();
   for (size_t tries = 0; tries < sources && arrivals.count == 0; ++tries) {
     turn_ = (turn_ + 1) % sources;
     const Group* group = turn_ == 0 ? nullptr : &groups_[turn_ - 1];
     const int got = recvmmsg(group ? group->descriptor : descriptor_, arrivals.messages,
-                             arrivals_at_once, MSG_DONTWAIT, nullptr);
+                             unsigned(arrivals.wanted), MSG_DONTWAIT, nullptr);
     arrivals.count = got > 0 ? size_t(got) : 0;
+    arrivals.wanted = arrivals.count == arrivals.wanted ? arrivals_at_once : 1;
     counts_.pieces_in += arrivals.count;
     arrivals.destination = group ? group->address : options_.address;
   }

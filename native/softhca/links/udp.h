@@ -53,6 +53,9 @@ class Udp : public Link {
   // To sleep on: readable when packets have come; the second when they have to a group.
   int descriptor() const { return descriptor_; }
   int group_descriptor() const { return group_events_; }
+  bool has_groups() const { return !groups_.empty(); }
+  // Those two, and each group's.
+  std::vector<int> all_descriptors() const;
   const UdpCounts& counts() const { return counts_; }
 
  private:

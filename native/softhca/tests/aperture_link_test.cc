@@ -4,10 +4,14 @@
 #include <sched.h>
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <functional>
 #include <random>
+#include <thread>
 
 #include "softhca/links/aperture.h"
 #include "softhca/links/faults.h"
@@ -176,12 +180,16 @@ TEST_F(ApertureLink, BelievesNothingThatAPeerWrites) {
     const auto a = attach(0), b = attach(1);
     for (uint32_t i = 0; i < 1 + random() % layout.slots; ++i) send(*b, route(1, 0), 1);
     b->flush(0);
+    std::array<std::byte, 4> owner;
+    std::copy_n(memory.begin() + 64, owner.size(), owner.begin());
     // Words of the header are read once, when it is attached.
     for (int changes = 0; changes < 200; ++changes) {
       const size_t at = 64 + random() % 4 * 64 + random() % 64;
       memory[at % memory.size()] = std::byte(random());
       memory[64 + random() % (memory.size() - 64)] = std::byte(random());
     }
+    // Who loses its place takes nothing any more; most are to keep theirs.
+    if (round % 8 != 0) std::copy(owner.begin(), owner.end(), memory.begin() + 64);
     const std::byte *first = memory.data(), *last = first + memory.size();
     Datagram arrived[16];
     for (int turn = 0; turn < 10; ++turn) {
@@ -204,11 +212,107 @@ TEST_F(ApertureLink, SaysWhyItCannotAttach) {
   EXPECT_NE(problem.find("for 3 participants"), std::string::npos) << problem;
   EXPECT_FALSE(Aperture::attach(memory.first(memory.size() - 1), 0, gid(9), &problem));
   EXPECT_NE(problem.find("don't fit"), std::string::npos) << problem;
-  memory[0] = std::byte(0);
+  memory[7] = std::byte(0);
   EXPECT_FALSE(Aperture::attach(memory, 0, gid(9), &problem));
   EXPECT_NE(problem.find("no rings of packets"), std::string::npos) << problem;
   EXPECT_FALSE(Aperture::format(memory.first(100), layout));
   EXPECT_FALSE(Aperture::format(memory, {.participants = 2, .slots = 3}));
+}
+
+// Memory of zeros, as a new file has it.
+class FreshAperture : public testing::Test {
+ protected:
+  FreshAperture() {
+    void* mapped =
+        mmap(nullptr, sizes[1], PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) abort();
+    memory = {static_cast<std::byte*>(mapped), sizes[1]};
+  }
+  ~FreshAperture() override { munmap(memory.data(), memory.size()); }
+
+  std::unique_ptr<Aperture> join(size_t bytes) {
+    problem.clear();
+    return Aperture::join(memory.first(bytes), &problem);
+  }
+
+  // For two participants, and for four.
+  static inline const size_t sizes[] = {Aperture::bytes_for({2, 32}), Aperture::bytes_for({4, 32})};
+  std::span<std::byte> memory;
+  std::string problem;
+};
+
+TEST_F(FreshAperture, IsLaidOutByWhoComesFirstAndEachHasAnAddress) {
+  const auto a = join(sizes[1]), b = join(sizes[1]);
+  ASSERT_TRUE(a && b) << problem;
+  EXPECT_NE(a->address(), b->address());
+  EXPECT_TRUE(a->is_near(b->address()));
+  EXPECT_FALSE(a->is_near(gid(1)));
+  Route way;
+  way.source = a->address();
+  way.destination = b->address();
+  uint8_t* to = a->reserve(way, 8);
+  ASSERT_TRUE(to);
+  memset(to, 3, 8);
+  a->send();
+  a->flush(1);
+  Datagram arrived[2];
+  ASSERT_EQ(b->receive(arrived, 1), 1U);
+  EXPECT_EQ(arrived[0].route.source, a->address());
+}
+
+TEST_F(FreshAperture, IsTooSmallOrOfSomethingElse) {
+  EXPECT_FALSE(join(sizes[0] - 1));
+  EXPECT_NE(problem.find("for two participants"), std::string::npos) << problem;
+  memory[0] = std::byte(1);
+  EXPECT_FALSE(join(sizes[0]));
+  EXPECT_NE(problem.find("no rings of packets"), std::string::npos) << problem;
+}
+
+TEST_F(FreshAperture, GivesAPlaceAgainUnderAnotherAddress) {
+  auto a = join(sizes[0]);
+  const auto b = join(sizes[0]);
+  ASSERT_TRUE(a && b);
+  const wire::Gid before = a->address();
+  EXPECT_TRUE(b->is_there(before));
+  a.reset();
+  EXPECT_FALSE(b->is_there(before));
+  a = join(sizes[0]);
+  ASSERT_TRUE(a) << problem;
+  EXPECT_NE(a->address(), before);
+  EXPECT_FALSE(b->is_there(before)) << "what was meant for the one before reaches nobody";
+}
+
+// Waits for Aperture::silence_ns, twice.
+TEST_F(FreshAperture, GivesThePlaceOfWhoBeatsNoMoreToAnotherOnceAllAreTaken) {
+  const auto a = join(sizes[0]), b = join(sizes[0]);
+  ASSERT_TRUE(a && b);
+  std::atomic<bool> ends{false};
+  std::thread beating([&] {
+    Datagram arrived[1];
+    while (!ends) {
+      a->receive(arrived, now_ns());
+      sched_yield();
+    }
+  });
+  const auto c = join(sizes[0]);
+  ASSERT_TRUE(c) << problem;
+  EXPECT_TRUE(c->is_there(a->address()));
+  EXPECT_FALSE(c->is_there(b->address()));
+  std::thread also_beating([&] {
+    Datagram arrived[1];
+    while (!ends) {
+      c->receive(arrived, now_ns());
+      sched_yield();
+    }
+  });
+  EXPECT_FALSE(join(sizes[0]));
+  EXPECT_NE(problem.find("all 2 places"), std::string::npos) << problem;
+  ends = true;
+  beating.join();
+  also_beating.join();
+  Datagram arrived[1];
+  EXPECT_EQ(b->receive(arrived, now_ns()), 0U) << "it has lost its place";
+  EXPECT_FALSE(b->is_there(b->address()));
 }
 
 // Two engines in two processes: the child is b.

@@ -31,6 +31,27 @@ void address_this_host(ibv_context* context, ibv_ah_attr* address) {
   address->grh.hop_limit = 64;
 }
 
+static ibv_gid loopback_gid(uint8_t number) {
+  ibv_gid gid{};
+  gid.raw[10] = gid.raw[11] = 0xff;
+  gid.raw[12] = 127;
+  gid.raw[15] = number;
+  return gid;
+}
+
+static void address_loopback(ibv_context* context, const EndpointOptions& options,
+                             ibv_ah_attr* address) {
+  const ibv_gid from = loopback_gid(options.from);
+  for (uint8_t i = 0; i < 64; ++i) {
+    ibv_gid gid{};
+    if (ibv_query_gid(context, 1, i, &gid) != 0 || memcmp(&gid, &from, sizeof gid) != 0) continue;
+    address->grh.sgid_index = i;
+    address->grh.dgid = loopback_gid(options.to);
+    return;
+  }
+  ADD_FAILURE() << "no address 127.0.0." << unsigned(options.from);
+}
+
 Endpoint::Endpoint(EndpointOptions chosen) : options(chosen), memory(1 << 16) {
   context = open_softhca();
   pd = ibv_alloc_pd(context);
@@ -86,6 +107,7 @@ int Endpoint::connect(const Name& peer) {
   attr.max_dest_rd_atomic = 4;
   attr.min_rnr_timer = options.min_rnr_timer;
   address_this_host(context, &attr.ah_attr);
+  if (options.from != 0) address_loopback(context, options, &attr.ah_attr);
   int mask = IBV_QP_STATE;
   if (!datagram) mask |= IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN;
   if (rc) mask |= IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;

@@ -33,6 +33,8 @@ struct EndpointOptions {
   uint8_t timeout = 10;  // 4.2 ms
   uint8_t retry_cnt = 1;
   uint8_t min_rnr_timer = 1;
+  // Addresses 127.0.0.N of a port of RoCE; 0: the host's first.
+  uint8_t from = 0, to = 0;
 };
 
 class Endpoint {

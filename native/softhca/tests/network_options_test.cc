@@ -30,6 +30,17 @@ TEST(NetworkOptions, say_what_they_cannot_understand) {
   }
 }
 
+TEST(NetworkOptions, rings_of_packets_are_a_file_or_a_part_of_it) {
+  const auto parsed = [](const char* text) {
+    const NetworkOptions::Rings rings = parse_rings(text);
+    return rings.file + " " + std::to_string(rings.offset) + " " + std::to_string(rings.bytes);
+  };
+  EXPECT_EQ(parsed("/dev/shm/rings"), "/dev/shm/rings 0 0");
+  EXPECT_EQ(parsed("/dev/mmapper@4096+1048576"), "/dev/mmapper 4096 1048576");
+  EXPECT_EQ(parsed("/tmp/a@b@0+64"), "/tmp/a@b 0 64");
+  EXPECT_EQ(parsed("/tmp/a@4096"), "/tmp/a@4096 0 0") << "a name like another";
+}
+
 TEST(GidTable, gives_the_largest_mtu_that_fits_with_all_headers) {
   EXPECT_EQ(largest_mtu(1500, true), 1024U);
   EXPECT_EQ(largest_mtu(9000, true), 4096U);

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <thread>
+#include <utility>
 
 #include "child.h"
 #include "fabric.h"
@@ -100,7 +101,10 @@ TEST(Straight, a_local_key_that_allows_less_is_a_protection_error) {
 
 TEST(Straight, memory_that_went_away_fails_who_registered_it) {
   for (bool remote : {false, true})
-    for (ibv_wr_opcode opcode : {IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ}) {
+    for (auto [opcode, bytes] : {std::pair{IBV_WR_RDMA_WRITE, 24u},
+                                 {IBV_WR_RDMA_READ, 24u},
+                                 {IBV_WR_RDMA_WRITE, 8u},
+                                 {IBV_WR_RDMA_READ, 8u}}) {
       WarmPair pair;
       Endpoint& owner = remote ? pair.b : pair.a;
       void* memory =
@@ -108,8 +112,8 @@ TEST(Straight, memory_that_went_away_fails_who_registered_it) {
       ibv_mr* mr = ibv_reg_mr(owner.pd, memory, 4096, all_access);
       ASSERT_NE(mr, nullptr);
       ASSERT_EQ(mprotect(memory, 4096, PROT_NONE), 0);
-      ibv_send_wr wr = rdma(pair, opcode, 0, 24, 0);
-      ibv_sge sge{reinterpret_cast<uint64_t>(memory), 24, mr->lkey};
+      ibv_send_wr wr = rdma(pair, opcode, 0, bytes, 0);
+      ibv_sge sge{reinterpret_cast<uint64_t>(memory), bytes, mr->lkey};
       if (remote) {
         wr.wr.rdma = {reinterpret_cast<uint64_t>(memory), mr->rkey};
       } else {

@@ -1,6 +1,7 @@
 // Processes of two users on one host: neither reaches the other, or opens anything of it.
+#include "users.h"
+
 #include <dirent.h>
-#include <grp.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -14,18 +15,6 @@
 #include "fabric.h"
 
 namespace {
-
-constexpr uid_t one_user = 65533, another_user = 65532;
-
-// This process becomes one of that user, as if logged in: with nothing of root's left.
-void become(uid_t user) {
-  ASSERT_EQ(setgroups(0, nullptr), 0);
-  ASSERT_EQ(setgid(user), 0);
-  ASSERT_EQ(setuid(user), 0);
-  // What changed its user can't be looked at by that user either, until it says that it may be.
-  ASSERT_EQ(prctl(PR_SET_DUMPABLE, 1), 0);
-  ASSERT_EQ(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);  // forgotten with the old user
-}
 
 struct Told {
   Name name;

@@ -52,7 +52,7 @@ class Completer {
     go_back(requester_);
   }
 
-  // All before `psn` are answered by this one (9.7.6: acknowledgements are coalesced), but for
+  // All before `psn` are answered by this one (9.7.5.1.2: acknowledgements are coalesced), but for
   // READs and atomics, which must have a response of their own: that it is missing is an implied
   // NAK (9.7.6). False then, or if that made the queue pair fail.
   bool answer_before(uint32_t psn) {
@@ -137,7 +137,7 @@ class Completer {
     const uint32_t mtu = qp_.mtu();
     const bool last = oldest.received + 1 == oldest.packets;
     const uint64_t offset = uint64_t(oldest.received) * mtu;
-    // 9.7.6. Whether FIRST or MIDDLE is not looked at: a response to a request for the rest may
+    // 9.4.4. Whether FIRST or MIDDLE is not looked at: a response to a request for the rest may
     // be overtaken by one to the first request.
     if (packet.opcode().is_last() != last ||
         packet.payload.size() != (last ? oldest.bytes - offset : mtu))

@@ -65,6 +65,10 @@ class Device {
   // queue pair's current one until completed.
   virtual TakenReceive take_receive(uint32_t qp, uint32_t xrc_srq) = 0;
   virtual bool place(uint32_t qp, uint64_t offset, std::span<const uint8_t> from) = 0;
+  // Whether a datagram to a group came back here to who sent it, or to who was given it otherwise.
+  virtual bool has_already(uint32_t /*qp*/, const wire::Gid& /*source*/, uint32_t /*source_qp*/) {
+    return false;
+  }
   virtual void complete_receive(uint32_t qp, const ReceiveCompletion& completion) = 0;
 
   // Whether the peer may do that: an ibv_access_flags, on memory that a remote key names.

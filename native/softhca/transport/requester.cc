@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "softhca/transport/packet_writer.h"
 #include "softhca/transport/responder.h"
@@ -99,7 +100,7 @@ bool begin_next(QueuePair& qp, Device& device) {
     const SendWqe* wqe = device.send_wqe(qp.number, requester.next);
     if (!wqe) return false;
     if (is_local(wqe->opcode)) {
-      // In the order of the queue: after those before are complete.
+      // 10.6.5.1: after those before are complete.
       if (!requester.idle()) return false;
       const ibv_wc_status status = device.run_local(qp.number, requester.next);
       if (status != IBV_WC_SUCCESS) {
@@ -139,6 +140,9 @@ bool begin_next(QueuePair& qp, Device& device) {
     requester.of(requester.next) = {requester.next_psn, packets, 0, kind, bytes};
     requester.next_psn = psn_add(requester.next_psn, packets);
     ++requester.next;
+    Responder& responder = qp.responder;
+    if (std::exchange(responder.awaits_answer, false) && responder.answers < enough_answers)
+      ++responder.answers;
     requester.reads += answered;
     return true;
   }

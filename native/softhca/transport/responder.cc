@@ -14,7 +14,7 @@ using wire::Kind;
 constexpr uint32_t max_message = 1U << 31;  // 9.4
 constexpr wire::Reth nothing_read{};
 
-// 9.7.4.1: all but the last packet are full, and the last of several isn't empty.
+// C9-92: all but the last packet are full, and the last of several isn't empty.
 bool right_length(const QueuePair& qp, const wire::Packet& packet) {
   const size_t payload = packet.payload.size();
   if (!packet.opcode().is_last()) return payload == qp.mtu();
@@ -165,7 +165,7 @@ class ReliableResponder {
     uint32_t rkey = responder_.rkey;
     if (opcode_.is_first()) {
       const wire::Reth& reth = packet_.reth;
-      if (reth.bytes > max_message) return refuse_request();
+      if (reth.bytes > max_message) return refuse_request();  // C9-94
       if (!permitted(IBV_ACCESS_REMOTE_WRITE, reth.rkey, reth.address, reth.bytes))
         return refuse_access();
       address = reth.address;
@@ -196,13 +196,13 @@ class ReliableResponder {
       return refuse_request();
     if (!permitted(IBV_ACCESS_REMOTE_READ, reth.rkey, reth.address, reth.bytes))
       return refuse_access();
-    responder_.msn = psn_add(responder_.msn, 1);  // C9-148: already now
+    responder_.msn = psn_add(responder_.msn, 1);  // counted when taken, not when answered
     answer_read(qp_, packet_.bth.psn, reth, false);
     responder_.expected =
         psn_add(responder_.expected, uint32_t(packet_count(reth.bytes, qp_.mtu())));
   }
 
-  // Annex A19: eight aligned bytes, answered like an empty READ.
+  // Annex A19: eight aligned bytes, answered like an empty READ; oA19-28: of a valid region.
   void atomic_write() {
     const wire::Reth& reth = packet_.reth;
     if (!allows(IBV_ACCESS_REMOTE_WRITE) || reth.bytes != sizeof(uint64_t) ||
@@ -219,7 +219,7 @@ class ReliableResponder {
 
   void atomic() {
     const wire::AtomicEth& request = packet_.atomic_eth;
-    if (!allows(IBV_ACCESS_REMOTE_ATOMIC) || request.address % sizeof(uint64_t) != 0 ||  // C9-85
+    if (!allows(IBV_ACCESS_REMOTE_ATOMIC) || request.address % sizeof(uint64_t) != 0 ||
         !packet_.payload.empty() || !has_room_for_answer(qp_))
       return refuse_request();
     if (!permitted(IBV_ACCESS_REMOTE_ATOMIC, request.rkey, request.address, sizeof(uint64_t)))
@@ -240,7 +240,11 @@ class ReliableResponder {
   // A packet of a SEND or WRITE.
   void done() {
     responder_.message = opcode_.is_last() ? Kind::none : opcode_.kind;
-    if (opcode_.is_last()) responder_.msn = psn_add(responder_.msn, 1);
+    if (opcode_.is_last()) {
+      responder_.msn = psn_add(responder_.msn, 1);
+      if (responder_.awaits_answer) responder_.answers = 0;
+      responder_.awaits_answer = true;
+    }
     if (packet_.bth.ack_request) acknowledge_until(qp_, responder_.expected);
     responder_.expected = psn_add(responder_.expected, 1);
   }

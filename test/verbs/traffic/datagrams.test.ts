@@ -95,7 +95,11 @@ overRoutes(
   },
 );
 
-const GROUP = 'ff12:0000:0000:0000:0000:0000:0000:beef';
+/** On a port of RoCE, one of IPv4, as the addresses there are: 239.77.190.239. */
+const groupOf = ({ gid }: Endpoint): string =>
+  gid?.includes(':ffff:') === true
+    ? '0000:0000:0000:0000:0000:ffff:ef4d:beef'
+    : 'ff12:0000:0000:0000:0000:0000:0000:beef';
 const GROUP_LID = 0xc001;
 /** The queue pair number of all members (InfiniBand Vol. 1, 3.5.3). */
 const EVERY_MEMBER = 0xffffff;
@@ -104,15 +108,16 @@ overRoutes(
   'members of a multicast group get what is sent to it, and nothing after they left',
   { type: 'UD', needs: ['multicast', 'multicast to its own port'] },
   async (t, { a, b, ends }) => {
-    const to = { ...ends.b.receiving, qpn: EVERY_MEMBER, gid: GROUP, lid: GROUP_LID };
-    await b.join(GROUP, GROUP_LID);
+    const group = groupOf(ends.b.receiving);
+    const to = { ...ends.b.receiving, qpn: EVERY_MEMBER, gid: group, lid: GROUP_LID };
+    await b.join(group, GROUP_LID);
     await b.receive([1, 2].map((id) => ({ id, sge: RECEIVE })));
     await a.fill(PIECE.offset, new Uint8Array(64).fill(3));
     await a.send({ id: 5, opcode: 'send', sge: PIECE, to, signaled: true });
     t.match(await a.next(), { id: 5, status: 'SUCCESS' });
     t.match(await b.next(), { id: 1, status: 'SUCCESS', byteLen: GRH_BYTES + 64 });
     t.same(await b.read(GRH_BYTES, 64), new Uint8Array(64).fill(3));
-    await b.leave(GROUP, GROUP_LID);
+    await b.leave(group, GROUP_LID);
     await a.send({ id: 6, opcode: 'send', sge: PIECE, to, signaled: true });
     t.match(await a.next(), { id: 6, status: 'SUCCESS' });
     await a.send({

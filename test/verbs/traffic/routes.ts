@@ -5,6 +5,7 @@
  */
 import t, { type Test } from 'tap';
 
+import { Aperture } from 'viaduct/aperture';
 import type { ConnectOptions, PathExplanation } from 'viaduct/verbs';
 
 import { isChosen, routesElsewhere } from './elsewhere.js';
@@ -21,8 +22,6 @@ export interface Route {
   readonly shareable: { readonly a: boolean; readonly b: boolean };
   /** Where each side is; undefined: in this process. */
   readonly at: { readonly a: Peer | undefined; readonly b: Peer | undefined };
-  /** What does not work over it, each with the reason. */
-  readonly lacks?: Readonly<Partial<Record<Feature, string>>>;
   /** Why it can't be opened here. */
   readonly skip?: string | false;
   /** When it can be used. */
@@ -67,9 +66,23 @@ const SOFTWARE_ROUTES: readonly (readonly [string, Route['path'], boolean, boole
   ['remapped', 'direct', true, false],
 ];
 
-const OVER_PACKETS: NonNullable<Route['lacks']> = {
-  multicast: 'datagrams to groups do not leave the host',
-};
+/** For two participants. */
+export const RINGS_BYTES = 2 ** 20;
+
+/** Through rings in memory that both processes map, as virtual machines do. */
+function ringsRoute(peers: Peer[]): Route {
+  const aperture = Aperture.create({ sizeBytes: RINGS_BYTES });
+  t.teardown(() => aperture.close());
+  const { offset } = aperture.allocate(RINGS_BYTES);
+  const start = (): Peer =>
+    Peer.start({ VIADUCT_PACKET_RINGS: `${aperture.path}@${offset}+${RINGS_BYTES}` });
+  const [a, b] = [start(), start()];
+  peers.push(a, b);
+  return {
+    ...{ name: 'rings', path: 'packets', gidIndex: 2 },
+    ...{ at: { a, b }, shareable: { a: false, b: false } },
+  };
+}
 
 /** To what is another host to the software HCA. */
 function packetRoute(peers: Peer[]): Route {
@@ -78,7 +91,6 @@ function packetRoute(peers: Peer[]): Route {
     path: 'packets',
     shareable: { a: false, b: false },
     at: { a: undefined, b: undefined },
-    lacks: OVER_PACKETS,
   };
   const skip = lackingNamespaces();
   if (skip !== false) return { ...route, skip };
@@ -117,7 +129,7 @@ function openRoutes(): Route[] {
         at: { a: undefined, b: name === 'remapped' ? remapped : peer },
       });
     }
-    routes.push(packetRoute(peers));
+    routes.push(packetRoute(peers), ringsRoute(peers));
   } else {
     routes.push({ ...here, name: 'two processes', at: { a: undefined, b: peer } });
   }
@@ -221,6 +233,7 @@ export const FEATURES = {
   multicast: every(({ attributes }) => attributes.maxMcastGrp > 0),
   timestamps: every(({ attributes }) => attributes.completionTimestampMask !== 0n),
   // No capability tells of these.
+  'atomic writes': isSoftwareHca,
   'check of the bounds of windows': !hasSoftRoce,
   'multicast to its own port': !hasSoftRoce,
   'events of bad requests': !hasSoftRoce,
@@ -262,8 +275,7 @@ export function overRoutes(
   ]);
   routes ??= openRoutes();
   for (const route of routes) {
-    const lacks = needs.map((each) => route.lacks?.[each]).find((each) => each !== undefined);
-    t.test(`${name} (${route.name})`, { skip: skip || route.skip || lacks || false }, async (t) => {
+    t.test(`${name} (${route.name})`, { skip: skip || route.skip || false }, async (t) => {
       const pair = await openPair(t, route, pairOptions);
       await run(t, pair, route);
       await checkPath(t, route, pair);

@@ -5,10 +5,12 @@ import { createInterface } from 'node:readline';
 
 import t, { type Test } from 'tap';
 
+import { Aperture } from 'viaduct/aperture';
 import type { QueuePairAttributes } from 'viaduct/verbs';
 
 import { lackingNamespaces, type Neighbours, startNeighbours } from './namespaces.js';
-import { isSoftwareHca, openPair, type Pair, type Route } from './routes.js';
+import { Peer } from './peer.js';
+import { isSoftwareHca, openPair, type Pair, RINGS_BYTES, type Route } from './routes.js';
 
 const skip = lackingNamespaces() || (!isSoftwareHca && 'this is about the software HCA');
 
@@ -102,3 +104,30 @@ t.test('port 4791 that another program has is named', { skip }, async (t) => {
     message: /UDP port 4791 of 10\.77\.0\.1 can't be used: .*; another .*rdma link delete/,
   });
 });
+
+t.test(
+  'peers that the rings of packets do not reach are named',
+  { skip: !isSoftwareHca && 'this is about the software HCA' },
+  async (t) => {
+    const start = (): Peer => {
+      const aperture = Aperture.create({ sizeBytes: RINGS_BYTES });
+      const { offset } = aperture.allocate(RINGS_BYTES);
+      const env = { VIADUCT_PACKET_RINGS: `${aperture.path}@${offset}+${RINGS_BYTES}` };
+      const peer = Peer.start(env);
+      t.teardown(async () => {
+        await peer.close();
+        aperture.close();
+      });
+      return peer;
+    };
+    const [a, b] = [start(), start()];
+    const route: Route = {
+      ...{ name: 'rings', path: 'packets', shareable: { a: false, b: false }, at: { a, b } },
+    };
+    await t.rejects(openPair(t, route), {
+      code: 'ERR_VERBS_MODIFY',
+      message:
+        /peer's GID fd56:6961:\S+ is none of the aperture in VIADUCT_PACKET_RINGS; give both/,
+    });
+  },
+);

@@ -2,7 +2,7 @@
  * Where the queues of the aperture channel stand.
  *
  * A block of the aperture holds, after its header, what each rank says of what it waits for (wait-board.ts), each rank's
- * inbox (inbox.ts), and one queue for each ordered pair of ranks, sender by sender. A queue is a ring of
+ * inbox (inbox.ts), its card (card-board.ts), and one queue for each ordered pair of ranks, sender by sender. A queue is a ring of
  * cells, one cache line each, and as many slots for payloads that do not fit into a cell: cell i has slot i, and a
  * long payload goes on through the slots that follow, whose cells are then passed over. Only the sender writes to
  * these; only the receiver writes to the line that says how far it has read. So no line is written by two, and a
@@ -17,7 +17,7 @@ import { SLEEPING_WORD } from '../../../aperture/participants.js';
 import { MpiError } from '../../errors.js';
 import { CELL_BYTES } from '../protocol/cell.js';
 
-const MAGIC = 0x3249504d; // "MPI2"
+const MAGIC = 0x3349504d; // "MPI3"
 const HEADER_BYTES = 4096;
 /** Up to here a rank's queues are mapped at the start. */
 const PREFAULT_RANKS = 8;
@@ -78,7 +78,7 @@ function queueBytes(geometry: QueueGeometry): number {
 
 /** Where the queues begin in the block. */
 function queuesStart({ ranks }: QueueGeometry): number {
-  const bytes = HEADER_BYTES + ranks * (BOARD_BYTES + inboxBytes(ranks));
+  const bytes = HEADER_BYTES + ranks * (BOARD_BYTES + inboxBytes(ranks) + CARD_BYTES);
   return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
 }
 
@@ -103,6 +103,8 @@ export function inboxBytes(ranks: number): number {
 
 /** What one rank waits for. */
 export const BOARD_BYTES = 512;
+/** How to reach one rank otherwise than by the aperture. */
+export const CARD_BYTES = 512;
 
 /** Bytes of blocks that an aperture needs for message passing among `ranks` ranks. */
 export function apertureSizeBytes(ranks: number): number {
@@ -178,6 +180,11 @@ export class Layout {
   inbox(rank: number): number {
     const { ranks } = this.geometry;
     return this.board(ranks) + rank * inboxBytes(ranks);
+  }
+
+  /** Byte offset of a rank's card. */
+  card(rank: number): number {
+    return this.inbox(this.geometry.ranks) + rank * CARD_BYTES;
   }
 
   /**

@@ -223,8 +223,12 @@ export abstract class ProtocolPeer extends ProtocolSender implements Peer {
   protected finishBrought(request: Request, sendId: number): void {
     this.counts.addReceived(this.takenProtocol, request.byteLength);
     this.reply(TAKEN, sendId);
-    request.complete();
+    if (request.memory.isWhole) request.complete();
+    else request.fail(this.incoming.shrunk(request));
   }
+
+  /** A receive is under way no longer. */
+  protected abstract finishReceiving(request: Request): void;
 
   /** What a channel adds to the protocol. */
   protected receiveOther(cell: number, kind: number): void {
@@ -269,6 +273,7 @@ export abstract class ProtocolPeer extends ProtocolSender implements Peer {
     const request = this.receiving.get(id);
     if (request === undefined) throw this.garbled(`the end of receive ${id}`);
     this.receiving.delete(id);
+    this.finishReceiving(request);
     request.fail(
       new MpiError(
         'ERR_MPI_BUFFER',
@@ -300,6 +305,7 @@ export abstract class ProtocolPeer extends ProtocolSender implements Peer {
     request.progressed = offset + length;
     if (request.progressed === request.byteLength) {
       this.receiving.delete(id);
+      this.finishReceiving(request);
       this.counts.addReceived(FRAGMENTED_MESSAGES, request.byteLength);
       if (request.memory.isWhole) request.complete();
       else request.fail(this.incoming.shrunk(request));

@@ -158,9 +158,17 @@ export abstract class ProtocolSender {
   push(): boolean {
     const moved = this.#pushInOrder();
     this.isStalled =
-      this.#waiting.length > 0 || this.#replies.length > 0 || this.#streaming.length > 0;
+      this.#waiting.length > 0 ||
+      this.#replies.length > 0 ||
+      this.#streaming.length > 0 ||
+      this.hasMore;
     this.#isClear = !this.isStalled && !this.#isCongested && this.failure === undefined;
     return moved;
+  }
+
+  /** Whether what a channel adds has something that waits for room. */
+  protected get hasMore(): boolean {
+    return false;
   }
 
   protected stall(): void {
@@ -182,9 +190,7 @@ export abstract class ProtocolSender {
    */
   protected abstract expose(request: Request): number;
   /** The send is not announced any more. */
-  protected conceal(_request: Request): void {
-    // For channels where exposing takes something.
-  }
+  protected abstract conceal(request: Request): void;
   /** How a message would go that is announced, for this reason. */
   protected abstract explainAnnounced(byteLength: number, why: string): Explanation;
   protected abstract explainWhole(protocol: 'inline' | 'eager', reason: string): Explanation;
@@ -239,7 +245,12 @@ export abstract class ProtocolSender {
   protected beginStream(cell: number): void {
     const request = this.takeAnnounced(this.words[cell + TAG], 'a demand for');
     this.conceal(request);
-    this.#streaming.push({ request, receiveId: this.words[cell + INLINE] });
+    this.streamTo(request, this.words[cell + INLINE]);
+  }
+
+  /** Sends a message in fragments to a receive. */
+  protected streamTo(request: Request, receiveId: number): void {
+    this.#streaming.push({ request, receiveId });
     this.stall();
     this.push();
   }
