@@ -64,7 +64,7 @@ for (const operation of ['recvSync', 'recv', 'sendSync', 'send', 'probe of any s
   t.test(`a rank in ${operation} learns that its peer was killed`, async (t) => {
     const env = { VIADUCT_CHANNEL: 'verbs' };
     const { exitCode, said } = await run('survivor', 2, ['kill', operation], env);
-    t.match(said, /^ERR_MPI_RANK_FAILED .*rank 1 failed/);
+    t.match(said, /^ERR_MPI_RANK_FAILED_PENDING .*rank 1 failed/);
     t.equal(exitCode, 128 + 9);
   });
 }
