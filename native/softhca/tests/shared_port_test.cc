@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -51,7 +52,7 @@ void introduce(Child& a, Child& b) {
   get<char>(b.from);
 }
 
-void exchange(std::vector<Child*> children, int rounds) {
+void exchange(const std::vector<Child*>& children, int rounds) {
   for (int round = 0; round < rounds; ++round) {
     for (Child* child : children) {
       put(child->to, 'g');
@@ -60,7 +61,7 @@ void exchange(std::vector<Child*> children, int rounds) {
   }
 }
 
-void end(std::vector<Child*> children) {
+void end(const std::vector<Child*>& children) {
   for (Child* child : children) put(child->to, 'x');
   for (Child* child : children) EXPECT_EQ(child->finish(), 0);
 }
@@ -68,7 +69,7 @@ void end(std::vector<Child*> children) {
 void add_loopback_address(const char* alias, uint8_t number) {
   const int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   ifreq request{};
-  strcpy(request.ifr_name, alias);
+  snprintf(request.ifr_name, sizeof request.ifr_name, "%s", alias);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + number - 1U);
