@@ -6,7 +6,7 @@ import { runLines } from '../process-lines.js';
 import { midmean } from '../statistics.js';
 
 export interface PerftestRun {
-  readonly program: 'ib_write_lat' | 'ib_send_lat' | 'ib_write_bw';
+  readonly program: 'ib_write_lat' | 'ib_send_lat' | 'ib_write_bw' | 'ib_send_bw';
   readonly sizeBytes: number;
   readonly iterations: number;
   /** Whether registered memory moves where peers can map it. */
@@ -34,6 +34,8 @@ export interface PerftestResult {
   readonly figure: number;
   /** Messages a second; of bandwidth alone. */
   readonly rate: number;
+  /** All numbers of the line, as the program prints them. */
+  readonly columns: readonly number[];
 }
 
 const isLatency = ({ program }: PerftestRun): boolean => program.endsWith('_lat');
@@ -42,8 +44,8 @@ function resultIn(run: PerftestRun, line: string): PerftestResult | undefined {
   const columns = line.trim().split(/\s+/).map(Number);
   if (columns[0] !== run.sizeBytes || columns.length < 5) return undefined;
   const [, , , fourth = NaN, fifth = NaN] = columns;
-  if (isLatency(run)) return { figure: fifth, rate: NaN };
-  return { figure: fourth * 1.048576, rate: fifth * 1e6 };
+  if (isLatency(run)) return { figure: fifth, rate: NaN, columns };
+  return { figure: fourth * 1.048576, rate: fifth * 1e6, columns };
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));

@@ -17,13 +17,15 @@ import { lackingTwoHosts, openTwoHosts, type TwoHosts } from './two-hosts.js';
 const execute = promisify(execFile);
 
 export const wireHelp = `Measures the software HCA on the wire: perftest's programs by RoCEv2 between two network namespaces,
-beside one TCP stream of iperf3 and UDP in C over the same pair of virtual interfaces.
+beside one TCP stream of iperf3 and UDP in C over the same pair of virtual interfaces. Both sides have a processor each.
+UDP in C polls its socket on both sides, as perftest polls; it neither acknowledges nor checks nor sends again. Latencies
+are one way, means of the middle half of the exchanges; UDP's is measured before and after perftest's.
 
 Usage: npm run -s bench -- wire [options]
 
 Options:
   --rounds N       every subject once in each; ratios are taken within a round (default: 5)
-  --json FILE      write the machine, the rounds and their figures
+  --json FILE      write the machine, the rounds, their figures, and what the programs printed
   --help           this text
 
 It needs root for the namespaces, and Debian's packages perftest, iperf3 and iproute2.
@@ -57,6 +59,18 @@ const ROWS: readonly Row[] = [
     figure: 'writeRate',
     beside: { what: 'UDP in C', figure: 'udpRate' },
   },
+  {
+    what: 'ib_send_bw 8 B',
+    unit: 'k/s',
+    figure: 'sendRate',
+    beside: { what: 'UDP in C', figure: 'udpRate' },
+  },
+  {
+    what: 'ib_send_lat, round trips',
+    unit: 'k/s',
+    figure: 'sendRoundTrips',
+    beside: { what: 'UDP in C', figure: 'udpRoundTrips' },
+  },
 ];
 
 const PORT = '24791';
@@ -85,31 +99,48 @@ async function runBoth(
   return lines;
 }
 
-function medianOf(lines: readonly string[], name: string): number {
-  return median(lines.map((line) => (JSON.parse(line) as Figures)[name] ?? NaN));
+/** What one round measured, and the numbers that the programs printed: each row one line of one of them. */
+interface Round {
+  readonly figures: Figures;
+  readonly raw: Record<string, unknown>;
 }
 
-async function measureUdp(hosts: TwoHosts, udp: string, signal: AbortSignal): Promise<Figures> {
+type UdpSample = Record<string, number>;
+
+async function measurePing(
+  hosts: TwoHosts,
+  udp: string,
+  signal: AbortSignal,
+): Promise<UdpSample[]> {
   const at = [hosts.addresses[0], PORT];
-  const ping = await runBoth(
+  const lines = await runBoth(
     hosts,
     'udp',
     [udp, 'echo', ...at],
     [udp, 'ping', ...at, '20000', String(SAMPLES)],
     signal,
   );
-  const stream = await runBoth(
+  return lines.map((line) => JSON.parse(line) as UdpSample);
+}
+
+async function measureStream(
+  hosts: TwoHosts,
+  udp: string,
+  signal: AbortSignal,
+): Promise<UdpSample[]> {
+  const at = [hosts.addresses[0], PORT];
+  const lines = await runBoth(
     hosts,
     'udp',
     [udp, 'sink', ...at, String(SAMPLES)],
     [udp, 'stream', ...at, '200000', String(SAMPLES)],
     signal,
   );
-  return {
-    udpLatency: medianOf(ping, 'latency') / 1e3,
-    udpRate: medianOf(stream, 'rate') / 1e3,
-  };
+  return lines.map((line) => JSON.parse(line) as UdpSample);
 }
+
+const medianOf = (samples: readonly UdpSample[], name: string): number =>
+  median(samples.map((sample) => sample[name] ?? NaN));
 
 interface IperfReport {
   readonly end: { readonly sum_received: { readonly bits_per_second: number } };
@@ -150,7 +181,7 @@ async function gidIndexOf(hosts: TwoHosts): Promise<number> {
   return found.gidIndex;
 }
 
-async function measureRound(hosts: TwoHosts, udp: string, signal: AbortSignal): Promise<Figures> {
+async function measureRound(hosts: TwoHosts, udp: string, signal: AbortSignal): Promise<Round> {
   const apart = {
     server: hosts.prefixes[0],
     client: hosts.prefixes[1],
@@ -159,19 +190,42 @@ async function measureRound(hosts: TwoHosts, udp: string, signal: AbortSignal): 
   };
   const run = { remap: false, apart } as const;
   const latency = { ...run, sizeBytes: 8, iterations: 30_000 };
-  const bandwidth = { ...run, program: 'ib_write_bw' } as const;
+  const rate = { ...run, sizeBytes: 8, iterations: 300_000 };
   const tcp = await measureTcp(hosts, signal);
-  const large = await runPerftest({ ...bandwidth, sizeBytes: 2 ** 20, iterations: 5_000 }, signal);
+  const large = await runPerftest(
+    { ...run, program: 'ib_write_bw', sizeBytes: 2 ** 20, iterations: 5_000 },
+    signal,
+  );
+  const before = await measurePing(hosts, udp, signal);
   const write = await runPerftest({ ...latency, program: 'ib_write_lat' }, signal);
   const send = await runPerftest({ ...latency, program: 'ib_send_lat' }, signal);
-  const small = await runPerftest({ ...bandwidth, sizeBytes: 8, iterations: 500_000 }, signal);
+  const pings = [...before, ...(await measurePing(hosts, udp, signal))];
+  const writes = await runPerftest({ ...rate, program: 'ib_write_bw' }, signal);
+  const sends = await runPerftest({ ...rate, program: 'ib_send_bw' }, signal);
+  const streams = await measureStream(hosts, udp, signal);
+  const udpLatency = medianOf(pings, 'latency') / 1e3;
   return {
-    tcp,
-    writeBandwidth: large.figure,
-    writeLatency: write.figure,
-    sendLatency: send.figure,
-    writeRate: small.rate / 1e3,
-    ...(await measureUdp(hosts, udp, signal)),
+    figures: {
+      tcp,
+      writeBandwidth: large.figure,
+      writeLatency: write.figure,
+      sendLatency: send.figure,
+      sendRoundTrips: 1e3 / (2 * send.figure),
+      writeRate: writes.rate / 1e3,
+      sendRate: sends.rate / 1e3,
+      udpLatency,
+      udpRoundTrips: 1e3 / (2 * udpLatency),
+      udpRate: medianOf(streams, 'rate') / 1e3,
+    },
+    raw: {
+      'ib_write_bw 1 MiB': large.columns,
+      'ib_write_lat 8 B': write.columns,
+      'ib_send_lat 8 B': send.columns,
+      'ib_write_bw 8 B': writes.columns,
+      'ib_send_bw 8 B': sends.columns,
+      'udp ping': pings,
+      'udp stream': streams,
+    },
   };
 }
 
@@ -206,7 +260,7 @@ export async function runWireBenchmark(
   const missing = await missingPrograms();
   if (missing !== undefined) throw new Error(missing);
   const udp = await compileProgram('wire', 'udp');
-  const measured: Figures[] = [];
+  const measured: Round[] = [];
   const hosts = await openTwoHosts();
   try {
     for (let round = 0; round < rounds; round++) {
@@ -216,7 +270,8 @@ export async function runWireBenchmark(
   } finally {
     await hosts.close();
   }
-  for (const row of ROWS) process.stdout.write(tableLine(row, measured));
+  const figures = measured.map((round) => round.figures);
+  for (const row of ROWS) process.stdout.write(tableLine(row, figures));
   if (values.json !== undefined) {
     const machine = await describeMachine([]);
     await writeFile(values.json, `${JSON.stringify({ machine, rounds: measured }, null, 2)}\n`);

@@ -26,6 +26,9 @@ Options:
   --no-label         do not put [rank] in front of each line of output
   --output-dir DIR   write each rank's output to rank-N.out and rank-N.err in DIR
                      instead
+  --keep-going       let the others go on when a rank has failed: they learn of it,
+                     and may go on without, by revoke, shrink and agree; the job
+                     has done well if at least one rank has
   --json             write events and output as lines of JSON
   --timeout SECONDS  end the job as failed if it takes longer
   --heartbeat SECONDS|never

@@ -20,6 +20,7 @@ const OPTIONS = {
   heartbeat: { type: 'string' },
   'output-dir': { type: 'string' },
   json: { type: 'boolean' },
+  'keep-going': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -155,6 +156,7 @@ export function parseRunOptions(args: readonly string[]): RunOptions | 'help' {
       bind,
       label: values['label'] !== false,
       json: values['json'] === true,
+      keepGoing: values['keep-going'] === true,
       ...times,
       ...environment,
       ...parsePaths(values),

@@ -22,7 +22,7 @@ export type JobEvent =
       readonly rank: number;
     } & RankExit)
   | {
-      /** The job has failed, and ends; told once. */
+      /** The job has failed, and ends; told once. With `keepGoing`, a rank has failed; told of each. */
       readonly type: 'failed';
       /** What the job's result will name. */
       readonly failure: JobFailure;
@@ -65,6 +65,11 @@ export interface JobOptions {
    * busy, or waits, is not silent.
    */
   readonly heartbeatTimeoutMs?: number;
+  /**
+   * Lets the others go on when a rank has failed: they learn of it and may go on without, by `revoke`, `shrink` and `agree` of
+   * their communicators. The job has done well if at least one of its ranks has. False by default: the first failure ends all.
+   */
+  readonly keepGoing?: boolean;
   /** `inherit` gives rank 0 this process's standard input; by default all ranks read an empty one. */
   readonly stdin?: 'inherit' | 'ignore';
   /** Where the ranks' standard output goes; by default to this process's. */
@@ -81,7 +86,8 @@ export interface JobOptions {
 export interface JobResult {
   /**
    * 0 if all ranks did well; else the worst exit status of a rank, where a rank killed by signal n
-   * counts 128 + n; 124 after a timeout; 128 + n if the job was interrupted by signal n.
+   * counts 128 + n; 124 after a timeout; 128 + n if the job was interrupted by signal n. With `keepGoing` it is 0 if one rank
+   * did well, unless the job as a whole failed.
    */
   readonly exitCode: number;
   /** The first failure; undefined if there was none. */

@@ -1,5 +1,5 @@
 /** A job: ranks that run together, and that end together when one fails. */
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { createJobAperture } from '../mpi/job-aperture.js';
@@ -60,7 +60,7 @@ export class Job {
   readonly #aperture: ReturnType<typeof createJobAperture>;
   readonly #output: JobOutput;
   readonly #pmi: PmiServer;
-  readonly #verdict = new Verdict();
+  readonly #verdict: Verdict;
   /** Ranks that have not ended, started or not. */
   readonly #unfinished: Set<number>;
   readonly #living = new Map<number, RankProcess>();
@@ -76,6 +76,8 @@ export class Job {
   #lastSignal: NodeJS.Signals | undefined;
   #interruptedBy: NodeJS.Signals | undefined;
   #brokenPipe = false;
+  /** A failure ends the job: those that follow from it are not told. */
+  #isEnding = false;
 
   /**
    * Starts the ranks.
@@ -88,6 +90,7 @@ export class Job {
 
   private constructor(options: JobOptions) {
     this.#options = checkOptions(options);
+    this.#verdict = new Verdict(options.keepGoing);
     this.#unfinished = new Set(Array.from({ length: options.size }, (_, rank) => rank));
     this.#output = new JobOutput(this.#options, this.#outputBroke);
     try {
@@ -102,6 +105,8 @@ export class Job {
       nodes: Array.from({ length: options.size }, (_, rank) => this.#place.nodeOf?.(rank) ?? 0),
       onAbort: (rank, exitCode) => this.#aborted(rank, exitCode),
     });
+    // Each rank listens.
+    setMaxListeners(0, this.#ending.signal, this.#impatience.signal);
     this.result = this.#run();
   }
 
@@ -236,7 +241,7 @@ export class Job {
     const endedByUs =
       end.kind === 'not-started' ? this.#ending.signal.aborted : this.#signalled.has(rank);
     const failure = this.#verdict.rankEnded(rank, end, endedByUs);
-    const first = failure !== undefined && failure === this.#verdict.failure;
+    const [isTold, endsAll] = failure === undefined ? [false, false] : this.#consider(failure);
     if (failure !== undefined) {
       // What the rank wrote last, such as its stack, comes before the word of its failure.
       const lastWords = new AbortController();
@@ -245,12 +250,12 @@ export class Job {
         sleep(LAST_WORDS_MS, undefined, { signal: lastWords.signal, ref: false }).catch(() => {}),
       ]);
       lastWords.abort();
-      if (first) this.#tell({ type: 'failed', failure });
+      if (isTold) this.#tell({ type: 'failed', failure });
     }
     const { participants } = this.#aperture;
     if (this.#unfinished.size === 0) return;
     participants.fail(rank, failure?.reason ?? 'exited without joining the job');
-    if (!first) return;
+    if (!endsAll) return;
     this.#ending.abort();
     // Only ranks that have joined learn of the failure and can report where they were.
     const joined = [...this.#living.keys()].some((peer) => participants.state(peer) === 'attached');
@@ -261,17 +266,26 @@ export class Job {
     ]);
   }
 
+  /** Whether a failure is told, and whether it is what ends the job. */
+  #consider(failure: JobFailure): [isTold: boolean, endsAll: boolean] {
+    if (this.#isEnding) return [false, false];
+    this.#isEnding = this.#verdict.endsAll(failure);
+    return [true, this.#isEnding];
+  }
+
   /** Others may wait for a rank that can't answer: they learn why, and the job ends. */
   #fellSilent(rank: number, reason: string): void {
     const silent = this.#living.get(rank);
     if (silent === undefined) return;
     const message = `rank ${rank} ${reason}`;
     const failure = new JobFailure('ERR_RANK_SILENT', message, { rank, reason, exitCode: 1 });
-    if (this.#verdict.failure === undefined) this.#tell({ type: 'failed', failure });
+    const [isTold, endsAll] = this.#consider(failure);
+    if (isTold) this.#tell({ type: 'failed', failure });
     this.#verdict.fail(failure);
-    this.#aperture.participants.fail(rank, reason);
-    // What is stopped takes no other signal.
+    // What is stopped takes no other signal. It must be over when others are told that it is.
     this.#signal(rank, silent, 'SIGKILL');
+    this.#aperture.participants.fail(rank, reason);
+    if (!endsAll) return;
     this.#end([
       ['SIGTERM', GRACE_MS],
       ['SIGKILL', 2 * GRACE_MS],
@@ -308,7 +322,8 @@ export class Job {
   };
 
   #failJob(failure: JobFailure): void {
-    if (this.#verdict.failure === undefined) this.#tell({ type: 'failed', failure });
+    const [isTold] = this.#consider(failure);
+    if (isTold) this.#tell({ type: 'failed', failure });
     this.#verdict.fail(failure);
     this.#end([
       ['SIGTERM', 0],

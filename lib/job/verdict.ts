@@ -55,16 +55,31 @@ function failureOf(rank: number, end: RankEnd): JobFailure | undefined {
 export class Verdict {
   /** The first failure; those that follow from it are not reported. */
   failure: JobFailure | undefined;
+  readonly #keepGoing: boolean;
   #exitCode = 0;
+  #anyDidWell = false;
+  #endsAll = false;
+
+  /** With `keepGoing`, one rank that does well is enough. */
+  constructor(keepGoing = false) {
+    this.#keepGoing = keepGoing;
+  }
 
   /** The worst status so far. */
   get exitCode(): number {
-    return this.#exitCode;
+    return this.#keepGoing && this.#anyDidWell && !this.#endsAll ? 0 : this.#exitCode;
+  }
+
+  /** Whether a failure is to end all ranks: with `keepGoing`, what concerns one rank is left to the others. */
+  endsAll({ rank, code }: JobFailure): boolean {
+    const isOneRanks = rank !== undefined && code !== 'ERR_RANK_ABORT' && code !== 'ERR_RANK_START';
+    return !(this.#keepGoing && isOneRanks);
   }
 
   /** Records a failure that is no single rank's, such as a timeout. */
   fail(failure: JobFailure): void {
     this.failure ??= failure;
+    this.#endsAll ||= this.endsAll(failure);
     this.#exitCode = Math.max(this.#exitCode, failure.exitCode);
   }
 
@@ -75,9 +90,18 @@ export class Verdict {
   rankEnded(rank: number, end: RankEnd, ended: boolean): JobFailure | undefined {
     if (ended) return undefined;
     const failure = failureOf(rank, end);
-    if (failure === undefined) return undefined;
+    if (failure === undefined) {
+      this.#anyDidWell = true;
+      return undefined;
+    }
     // After the first failure, only a status that a rank chose itself can be worse.
-    if (this.failure === undefined || failure.code === 'ERR_RANK_EXIT') this.fail(failure);
+    if (
+      this.failure === undefined ||
+      failure.code === 'ERR_RANK_EXIT' ||
+      (this.#keepGoing && this.endsAll(failure))
+    ) {
+      this.fail(failure);
+    }
     return failure;
   }
 }

@@ -4,7 +4,9 @@ import { checkTag, MpiError, noArgument } from './errors.js';
 import type { Comparison, Group } from './group.js';
 import * as creation from './creation.js';
 import { Messaging } from './probing.js';
+import type { Request } from './request.js';
 import { COLLECTIVE, Scope } from './scope.js';
+import type { Value } from './survival/agreement.js';
 
 /** Which ranks come together in a split, and in which order. */
 export interface SplitOptions<Color extends number | undefined = number | undefined> {
@@ -24,6 +26,16 @@ export interface IntercommOptions {
   readonly remoteLeader?: number;
   /** For what the leaders say to each other, so that several pairs of groups can be joined at once. Default: 0. */
   readonly tag?: number;
+}
+
+/** What survivors have agreed on; the same on all of them. */
+export interface Agreed {
+  /** Those of all who took part, by bitwise and. */
+  readonly flags: number;
+  /** Ranks that took no part, or that one who did knew to have failed. */
+  readonly failed: readonly number[];
+  /** Those of them that not all had acknowledged, by `ackFailed`. */
+  readonly unacknowledged: readonly number[];
 }
 
 /**
@@ -54,6 +66,7 @@ export class Communicator extends Messaging {
   /** @internal */
   constructor(scope: Scope) {
     super(scope, scope.members.size);
+    scope.engine.notices.register(scope);
   }
 
   /** The ranks as a group (MPI_Comm_group). */
@@ -160,6 +173,104 @@ export class Communicator extends Messaging {
   }
 
   /**
+   * Ends all operations of the communicator on all its ranks, pending and later ones, with `ERR_MPI_REVOKED`; what is left are
+   * `shrink`, `agree` and `ackFailed` (MPIX_Comm_revoke of ULFM). One rank calls it, typically after a call has failed
+   * with `ERR_MPI_RANK_FAILED`, so that others who wait for this one learn that it does something else.
+   *
+   * @throws MpiError `ERR_MPI_COMM`.
+   */
+  revoke(): void {
+    this.scope.checkNotFreed('revoke');
+    this.scope.engine.notices.revoke(this.scope);
+  }
+
+  /** Whether a rank has revoked the communicator, as far as this one knows (MPIX_Comm_is_revoked). */
+  get isRevoked(): boolean {
+    return this.scope.isRevoked;
+  }
+
+  /** Those of the ranks that are known here to have failed (MPIX_Comm_get_failed). */
+  getFailed(): Group {
+    this.scope.engine.checkFailures();
+    return this.scope.members.include(this.scope.failedRanks());
+  }
+
+  /**
+   * Lets receives from any rank go on although ranks have failed, the first `count` of `getFailed()`, by default all
+   * (MPIX_Comm_ack_failed).
+   *
+   * @returns how many are acknowledged now.
+   */
+  ackFailed(count = Infinity): number {
+    const { engine, acknowledged } = this.scope;
+    engine.notices.goesOn = true;
+    engine.checkFailures();
+    for (const rank of this.scope.failedRanks()) {
+      if (acknowledged.size >= count) break;
+      acknowledged.add(rank);
+    }
+    return acknowledged.size;
+  }
+
+  /**
+   * The survivors agree on `flags`, those of all by bitwise and, and on who has failed, also if more of them fail meanwhile and
+   * if the communicator is revoked (MPIX_Comm_agree). All survivors call it. MPI reports unacknowledged failures as an
+   * error; here they are in the result, which is the same on all ranks.
+   *
+   * @param flags a whole number of 32 bits
+   * @throws MpiError `ERR_MPI_COMM`, `ERR_MPI_ARG`.
+   */
+  async agree(flags: number): Promise<Agreed> {
+    const [request, result] = this.#agree(flags, 0, 'agree');
+    await request;
+    return this.#agreed(result());
+  }
+
+  /** As `agree`, blocking. */
+  agreeSync(flags: number): Agreed {
+    const [request, result] = this.#agree(flags, 0, 'agreeSync');
+    request.waitSync();
+    return this.#agreed(result());
+  }
+
+  /**
+   * A communicator of those who have not failed, in the order of their ranks (MPIX_Comm_shrink). All survivors call it; the
+   * communicator may be revoked. One who fails meanwhile may be in it.
+   *
+   * ```ts
+   * // viaduct run -n 2 -- node app.js
+   * import { init } from 'viaduct/mpi';
+   *
+   * await using job = await init();
+   * const { world } = job;
+   * if (world.rank === 0) world.revoke(); // as after an ERR_MPI_RANK_FAILED, under viaduct run --keep-going
+   * await world.barrier().catch((error) => console.log(error.code));
+   * // prints [0] ERR_MPI_REVOKED
+   * // prints [1] ERR_MPI_REVOKED
+   * const survivors = await world.shrink();
+   * console.log(`${survivors.rank} of ${survivors.size}`);
+   * // prints [0] 0 of 2
+   * // prints [1] 1 of 2
+   * ```
+   *
+   * @throws MpiError `ERR_MPI_COMM`.
+   */
+  async shrink(): Promise<Communicator> {
+    const context = this.scope.engine.contexts.take();
+    const [request, result] = this.#agree(-1, context, 'shrink');
+    await request;
+    return this.#shrunk(result(), context);
+  }
+
+  /** As `shrink`, blocking. */
+  shrinkSync(): Communicator {
+    const context = this.scope.engine.contexts.take();
+    const [request, result] = this.#agree(-1, context, 'shrinkSync');
+    request.waitSync();
+    return this.#shrunk(result(), context);
+  }
+
+  /**
    * How two communicators compare (MPI_Comm_compare): `identical`: the same one; `congruent`: the same ranks in the same
    * order; `similar`: in another order; else `unequal`.
    */
@@ -198,6 +309,32 @@ export class Communicator extends Messaging {
   /** @internal The name of the next communicator that is made of this one. */
   nameChild(how: string): string {
     return `${this.name}.${how} (${++this.#children})`;
+  }
+
+  #agree(flags: number, context: number, call: string): [Request, () => Value] {
+    if ((flags | 0) !== flags) {
+      throw noArgument('ERR_MPI_ARG', call, 'flags are a whole number of 32 bits', flags);
+    }
+    this.scope.checkNotFreed(call);
+    let decided: Value | undefined;
+    const request = this.scope.engine.notices.agree(this.scope, flags, context, (value) => {
+      decided = value;
+    });
+    return [request, () => decided!];
+  }
+
+  #agreed({ flags, contributors, dead, acknowledged }: Value): Agreed {
+    const ranks = Array.from({ length: this.scope.members.size }, (_, rank) => rank);
+    const failed = ranks.filter((rank) => dead.has(rank) || !contributors.has(rank));
+    return { flags, failed, unacknowledged: failed.filter((rank) => !acknowledged.has(rank)) };
+  }
+
+  #shrunk(value: Value, proposed: number): Communicator {
+    const { context } = value;
+    // The number of the one who coordinated the agreement.
+    if (context !== proposed) this.scope.engine.contexts.giveBack(proposed);
+    const group = this.scope.members.exclude(this.#agreed(value).failed);
+    return this.#make({ context, group }, 'shrink');
   }
 
   #barrier(): Steps<void> {

@@ -11,3 +11,6 @@ export const PROC_NULL = -2;
 
 /** The largest tag (MPI_TAG_UB; MPI 4.1, section 9.1.2). The smallest is 0. */
 export const TAG_UPPER_BOUND = 0x7fffffff;
+
+/** Context of what ranks tell each other about failures; above those of all communicators. */
+export const NOTICES = 2 ** 31 - 1;

@@ -16,7 +16,7 @@ import { MpiError } from './errors.js';
 import { type Group } from './group.js';
 import { COLLECTIVE, CONTEXTS_EACH, CREATION, type Scope } from './scope.js';
 
-const LAST_CONTEXT = 2 ** 31 - CONTEXTS_EACH;
+const LAST_CONTEXT = 2 ** 31 - 2 * CONTEXTS_EACH;
 
 /** The contexts that one rank of the world may choose. */
 export class ContextSource {

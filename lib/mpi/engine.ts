@@ -9,8 +9,9 @@ import { Group } from './group.js';
 import type { Incoming } from './incoming.js';
 import { LoopDriver } from './loop-driver.js';
 import type { UnexpectedMessage } from './matching.js';
-import type { Request, RequestOwner } from './request.js';
+import type { Request, RequestOwner, RequestScope } from './request.js';
 import { PROBE, RECEIVE, SEND } from './request.js';
+import { Notices } from './survival/notices.js';
 import type { Waiter } from './waiter.js';
 import { type PendingOperation, type WaitBoard, WaitReport } from './waits.js';
 
@@ -48,6 +49,9 @@ export class Engine implements RequestOwner {
   readonly incoming: Incoming;
   readonly contexts: ContextSource;
   readonly host: number;
+  readonly notices: Notices;
+  /** Told when a rank of the world has failed, while this rank leaves the job. */
+  onDeath: ((failure: (request: Request) => Error) => void) | undefined;
   readonly #peers: readonly Peer[];
   readonly #channels: readonly Channel[];
   readonly #waiter: Waiter;
@@ -69,6 +73,7 @@ export class Engine implements RequestOwner {
     this.incoming = parts.incoming;
     this.contexts = new ContextSource(this.rank, this.size);
     this.host = parts.host;
+    this.notices = new Notices(this);
     this.#peers = parts.peers;
     this.#channels = parts.channels;
     this.#waiter = parts.waiter;
@@ -123,6 +128,7 @@ export class Engine implements RequestOwner {
     for (let k = 0; k < channels.length; k++) {
       if (channels[k].poll()) moved = true;
     }
+    if (moved && this.incoming.notices.length > 0) this.#takeNotices();
     return moved;
   }
 
@@ -203,9 +209,31 @@ export class Engine implements RequestOwner {
       this.#failedRanks.set(rank, reason);
       this.#anyFailed = true;
       this.#peers[rank].fail((request) => rankFailed(rank, reason, request));
+      this.notices.died(rank);
+      this.onDeath?.((request) => rankFailed(rank, reason, request));
     }
     this.#failHopeless();
     return true;
+  }
+
+  /** Whether any rank of the world is known to have failed. */
+  get anyFailed(): boolean {
+    return this.#anyFailed;
+  }
+
+  /** Whether a rank of the world is known to have failed. */
+  hasFailed(rank: number): boolean {
+    return this.#failedRanks.has(rank);
+  }
+
+  /** Fails all that is under way in a communicator; sends whose message its receiver has begun to take go on. */
+  endOperations(scope: RequestScope, error: (request: Request) => Error): void {
+    for (const request of this.incoming.takeOf(scope)) request.fail(error(request));
+    for (const peer of this.#peers) {
+      for (const request of peer.pending()) {
+        if (request.scope === scope) request.withdraw(error(request));
+      }
+    }
   }
 
   /** Ends this process, and thereby the job: the launcher, which sees it, tells the others, so that it is the first. */
@@ -235,6 +263,12 @@ export class Engine implements RequestOwner {
   close(): void {
     this.#isClosed = true;
     this.#loop.close();
+  }
+
+  #takeNotices(): void {
+    const { notices } = this.incoming;
+    this.incoming.notices = [];
+    for (const message of notices) this.notices.take(message);
   }
 
   #publishWaits(): void {
@@ -283,11 +317,12 @@ function operationOf(request: Request): PendingOperation {
 }
 
 function rankFailed(rank: number, reason: string, request: Request): MpiError {
-  const also = request.peer === ANY_SOURCE ? ', which this receive may have been meant for' : '';
+  const isOpen = request.peer === ANY_SOURCE;
+  const also = isOpen ? ', which this receive may have been meant for' : '';
   const here = request.scope.rankOf(rank);
   const where = here === rank || here < 0 ? '' : ` (rank ${rank} of the world)`;
   return new MpiError(
-    'ERR_MPI_RANK_FAILED',
+    isOpen ? 'ERR_MPI_RANK_FAILED_PENDING' : 'ERR_MPI_RANK_FAILED',
     `${request.describe()}: rank ${here < 0 ? rank : here}${where} failed${also}: ${reason}`,
     { operands: { ...request.operands(), failedRank: rank, reason } },
   );

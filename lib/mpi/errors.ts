@@ -19,7 +19,9 @@ import { ANY_TAG, TAG_UPPER_BOUND } from './constants.js';
  * | `ERR_MPI_TRUNCATE` | MPI_ERR_TRUNCATE |
  * | `ERR_MPI_NO_MEM` | MPI_ERR_NO_MEM |
  * | `ERR_MPI_ARG` | MPI_ERR_ARG |
- * | `ERR_MPI_RANK_FAILED` | a rank that this call needs is gone |
+ * | `ERR_MPI_RANK_FAILED` | a rank that this call needs is gone (MPI_ERR_PROC_FAILED of ULFM) |
+ * | `ERR_MPI_RANK_FAILED_PENDING` | a rank that a receive from any rank may need is gone, and `ackFailed` has not said to go on without it; the receive is withdrawn and has taken no message, so that it can be begun again (MPI_ERR_PROC_FAILED_PENDING, which leaves it under way) |
+ * | `ERR_MPI_REVOKED` | one of the ranks has revoked the communicator (MPI_ERR_REVOKED) |
  * | `ERR_MPI_DEADLOCK` | the call could never return |
  * | `ERR_MPI_ABORTED` | an AbortSignal withdrew the operation |
  * | `ERR_MPI_TIMEOUT` | its time was over, and it was withdrawn |
@@ -67,4 +69,12 @@ export function noArgument(code: string, call: string, what: string, given: unkn
     call,
     operands: { given },
   });
+}
+
+export function revoked(what: string, communicator: string): MpiError {
+  return new MpiError(
+    'ERR_MPI_REVOKED',
+    `${what}: communicator ${communicator} was revoked by one of its ranks; go on in one of its survivors, by shrink`,
+    { operands: { communicator } },
+  );
 }

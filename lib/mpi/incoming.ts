@@ -1,5 +1,5 @@
 /** Where messages of all channels meet the receives, and the probes, that wait for them. */
-import { ANY_SOURCE, ANY_TAG } from './constants.js';
+import { ANY_SOURCE, ANY_TAG, NOTICES } from './constants.js';
 import { MpiError } from './errors.js';
 import {
   type Delivery,
@@ -8,11 +8,13 @@ import {
   UnexpectedMessages,
 } from './matching.js';
 import { Memory } from './memory.js';
-import { MATCHED_PROBE, type Request } from './request.js';
+import { MATCHED_PROBE, type Request, type RequestScope } from './request.js';
 
 export class Incoming {
   readonly posted = new PostedReceives();
   readonly unexpected = new UnexpectedMessages();
+  /** Messages about failures, for which nobody posts receives. */
+  notices: UnexpectedMessage[] = [];
   /** Probes that wait, in the order in which they began. */
   readonly #probes: Request[] = [];
 
@@ -49,6 +51,7 @@ export class Incoming {
       key,
     );
     this.unexpected.add(message);
+    if (context === NOTICES) this.notices.push(message);
     if (this.#probes.length > 0) this.#showToProbes(message);
     return message;
   }
@@ -89,8 +92,20 @@ export class Incoming {
   /** Receives and probes that a rank which is gone might have met, taken from those that wait. */
   takeHopeless(rank: number): Request[] {
     const isHopeless = (request: Request): boolean =>
-      request.peer === rank || (request.peer === ANY_SOURCE && request.scope.rankOf(rank) >= 0);
-    const taken = [...this.posted, ...this.#probes].filter(isHopeless);
+      request.peer === rank ||
+      (request.peer === ANY_SOURCE &&
+        request.scope.rankOf(rank) >= 0 &&
+        !request.scope.isAcknowledged(rank));
+    return this.#take(isHopeless);
+  }
+
+  /** Those of one communicator. */
+  takeOf(scope: RequestScope): Request[] {
+    return this.#take((request) => request.scope === scope);
+  }
+
+  #take(isWanted: (request: Request) => boolean): Request[] {
+    const taken = [...this.posted, ...this.#probes].filter(isWanted);
     for (const request of taken) this.withdraw(request);
     return taken;
   }

@@ -17,7 +17,12 @@ export {
 } from './cartesian.js';
 export { apertureSizeBytes, formatAperture } from './channels/aperture/layout.js';
 export type { Explanation } from './channels/channel.js';
-export { Communicator, type IntercommOptions, type SplitOptions } from './communicator.js';
+export {
+  type Agreed,
+  Communicator,
+  type IntercommOptions,
+  type SplitOptions,
+} from './communicator.js';
 export { ANY_SOURCE, ANY_TAG, PROC_NULL, TAG_UPPER_BOUND } from './constants.js';
 export { contiguous, indexed, resized, struct, subarray, vector } from './datatype/constructors.js';
 export {

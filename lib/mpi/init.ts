@@ -2,11 +2,8 @@
 import type { Aperture } from '../aperture/index.js';
 import { kernelId } from '../aperture/kernel.js';
 import { findLauncher, type Launch } from './bootstrap/launcher.js';
-import { joinByMeeting } from './bootstrap/join.js';
 import { joinOwnJob, type Membership } from './bootstrap/membership.js';
 import { PeerWatch } from './bootstrap/peer-watch.js';
-import { PmiMeeting } from './bootstrap/pmi-meeting.js';
-import { TcpMeeting } from './bootstrap/tcp/tcp-meeting.js';
 import { AperturePeer } from './channels/aperture/peer.js';
 import { Consumer } from './channels/aperture/consumer.js';
 import { Inbox } from './channels/aperture/inbox.js';
@@ -17,7 +14,7 @@ import { PeerReach } from './channels/aperture/reach.js';
 import { ApertureCardBoard } from './channels/aperture/card-board.js';
 import { ApertureWaitBoard } from './channels/aperture/wait-board.js';
 import type { Channel, Peer } from './channels/channel.js';
-import { channelChoice } from './channels/choice.js';
+import { channelChoice, EAGER_BYTES } from './channels/choice.js';
 import { SelfPeer } from './channels/self.js';
 import { unexpectedLimit } from './channels/unexpected-limit.js';
 import type { VerbsChannel } from './channels/verbs/channel.js';
@@ -117,17 +114,17 @@ async function joinBy(launch: Launch): Promise<Job> {
   }
 }
 
+/** Ranks of `viaduct run` need not load what joins others. */
 async function joinVia(launch: Exclude<Launch, { by: 'nobody' }>): Promise<Membership> {
-  switch (launch.by) {
-    case 'viaduct':
-      return joinOwnJob(launch);
-    case 'pmi':
-      return joinByMeeting(await PmiMeeting.open(process.env));
-    case 'tcp': {
-      const meeting = await TcpMeeting.open(launch);
-      return joinByMeeting(meeting, (aperture) => meeting.watch(aperture));
-    }
+  if (launch.by === 'viaduct') return joinOwnJob(launch);
+  const { joinByMeeting } = await import('./bootstrap/join.js');
+  if (launch.by === 'pmi') {
+    const { PmiMeeting } = await import('./bootstrap/pmi-meeting.js');
+    return joinByMeeting(await PmiMeeting.open(process.env));
   }
+  const { TcpMeeting } = await import('./bootstrap/tcp/tcp-meeting.js');
+  const meeting = await TcpMeeting.open(launch);
+  return joinByMeeting(meeting, (aperture) => meeting.watch(aperture));
 }
 
 function unreachable(rank: number, why: string): MpiError {
@@ -149,10 +146,9 @@ function joinAlone(): Job {
   });
   const failureSource: FailureSource = { failures: 0, failed: () => [] };
   const unexpectedBytes = unexpectedLimit(process.env['VIADUCT_UNEXPECTED_BYTES']);
-  const { eagerBytes } = channelChoice(process.env);
   const parts: EngineParts = {
     rank: 0,
-    peers: [new SelfPeer(0, incoming, eagerBytes, unexpectedBytes)],
+    peers: [new SelfPeer(0, incoming, EAGER_BYTES, unexpectedBytes)],
     channels: [],
     incoming,
     waiter,
@@ -194,8 +190,7 @@ function makeEngine(
   const reaches: PeerReach[] = [];
   for (let other = 0; other < size; other++) {
     if (other === rank) {
-      const { eagerBytes, unexpectedBytes } = thresholds;
-      peers[rank] = new SelfPeer(rank, incoming, eagerBytes, unexpectedBytes);
+      peers[rank] = new SelfPeer(rank, incoming, EAGER_BYTES, thresholds.unexpectedBytes);
       continue;
     }
     if (choice.channel === 'verbs') {
@@ -320,6 +315,57 @@ function failuresOf(
   };
 }
 
+/** How often a rank looks whether others have left already. */
+const LOOK_MS = 50;
+
+/**
+ * Waits until all ranks are here. Where one has failed, a rank that has not said that it goes on without leaves with the
+ * error, by which the others are rid of it; those that have said so agree that all of them are here.
+ */
+async function takeLeave(
+  engine: Engine,
+  world: Communicator,
+  aperture: Aperture | undefined,
+): Promise<void> {
+  const { errorHandler } = world;
+  const goesOn = (): boolean => engine.notices.goesOn || errorHandler !== 'throw';
+  engine.checkFailures();
+  if (!engine.anyFailed || !goesOn()) {
+    world.errorHandler = 'throw';
+    try {
+      await awaitAll(engine, world);
+      return;
+    } catch (error) {
+      const code = error instanceof MpiError ? error.code : undefined;
+      const isFailure = code === 'ERR_MPI_RANK_FAILED' || code === 'ERR_MPI_REVOKED';
+      if (!isFailure || !goesOn()) throw error;
+    } finally {
+      world.errorHandler = errorHandler;
+    }
+  }
+  // Who has come through the barrier before the failure knows that all were here, and is gone.
+  let timer: NodeJS.Timeout | undefined;
+  const someoneHasLeft = new Promise<void>((resolve) => {
+    timer = setInterval(() => {
+      for (let rank = 0; rank < engine.size; rank++) {
+        if (aperture?.participants.state(rank) === 'finalized') resolve();
+      }
+    }, LOOK_MS);
+  });
+  await Promise.race([world.agree(0), someoneHasLeft]);
+  clearInterval(timer);
+}
+
+/** A barrier that ends when any rank fails, for others may have left it because of that. */
+async function awaitAll(engine: Engine, world: Communicator): Promise<void> {
+  engine.onDeath = (failure) => engine.endOperations(world.scopeFor('finalize'), failure);
+  try {
+    await world.barrier();
+  } finally {
+    engine.onDeath = undefined;
+  }
+}
+
 function makeJob(
   engine: Engine,
   trace: Trace | undefined,
@@ -335,7 +381,7 @@ function makeJob(
     process.off('beforeExit', onBeforeExit);
     try {
       trace?.close();
-      await world.barrier();
+      await takeLeave(engine, world, aperture);
       if (engine.rank === 0) trace?.join(engine.size);
       await verbs?.leave();
       aperture?.participants.finalize(engine.rank);

@@ -45,6 +45,9 @@ export abstract class PointToPoint {
     this.#limit = scope.members.size;
     this.#blockingSend = new Request(scope);
     this.#blockingReceive = new Request(scope);
+    scope.onRevoked = () => {
+      this.#limit = 0;
+    };
   }
 
   /** What errors call the communicator, and reports; may be set (MPI_Comm_set_name). */

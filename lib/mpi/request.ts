@@ -32,6 +32,8 @@ export interface RequestScope {
   readonly name: string;
   /** The rank here of a rank of the world, -1 for one that is not here. */
   rankOf(worldRank: number): number;
+  /** Whether a rank of the world has failed and receives from any rank are to go on without it. */
+  isAcknowledged(worldRank: number): boolean;
   /** Handles an error as the communicator's error handler says: throws it, or returns. */
   raise(error: Error): void;
 }

@@ -1,7 +1,7 @@
 /** What the requests of one communicator have in common: its ranks, its contexts and its error handler. */
 import type { Peer } from './channels/channel.js';
 import type { Engine } from './engine.js';
-import { type ErrorHandler, MpiError } from './errors.js';
+import { type ErrorHandler, MpiError, revoked } from './errors.js';
 import type { Group } from './group.js';
 import type { RequestScope } from './request.js';
 
@@ -29,6 +29,11 @@ export class Scope implements RequestScope {
   errorHandler: ErrorHandler = 'throw';
   lastError: MpiError | undefined = undefined;
   isFreed = false;
+  isRevoked = false;
+  /** Told when no more operations may begin. */
+  onRevoked: () => void = () => undefined;
+  /** Ranks here that failed, and that receives from any rank go on without. */
+  readonly acknowledged = new Set<number>();
   readonly #ranks: Int32Array;
   #collectives = 0;
 
@@ -64,8 +69,31 @@ export class Scope implements RequestScope {
     if (typeof handler === 'function') handler(error);
   }
 
-  /** @throws MpiError `ERR_MPI_COMM` when the communicator was freed. */
+  /** Ranks here that are known to have failed. */
+  failedRanks(): number[] {
+    const { worldRanks } = this.members;
+    const ranks = Array.from(worldRanks, (_, rank) => rank);
+    return ranks.filter((rank) => this.engine.hasFailed(worldRanks[rank]));
+  }
+
+  isAcknowledged(worldRank: number): boolean {
+    return this.acknowledged.has(this.rankOf(worldRank));
+  }
+
+  /** One of the ranks has revoked the communicator. */
+  revoked(): void {
+    this.isRevoked = true;
+    this.onRevoked();
+  }
+
+  /** @throws MpiError `ERR_MPI_COMM` when the communicator was freed, `ERR_MPI_REVOKED`. */
   checkUsable(call: string): void {
+    this.checkNotFreed(call);
+    if (this.isRevoked) throw revoked(call, this.name);
+  }
+
+  /** @throws MpiError `ERR_MPI_COMM` */
+  checkNotFreed(call: string): void {
     if (!this.isFreed) return;
     throw new MpiError(
       'ERR_MPI_COMM',

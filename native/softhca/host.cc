@@ -12,6 +12,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 
 #include "softhca/fault_guard.h"
@@ -206,6 +207,10 @@ Network* Host::open_network(std::string* problem) {
   if (!network()) {
     // For good: its thread runs in it.
     network_.store(Network::open(*this, problem).release(), std::memory_order_release);
+    static const int at_exit = atexit([] {
+      if (Network* made = current ? current->network() : nullptr) made->finish();
+    });
+    static_cast<void>(at_exit);
     const std::lock_guard parked(parked_mutex_);
     note_parked();
   }

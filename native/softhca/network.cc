@@ -1,6 +1,5 @@
 #include "softhca/network.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/eventfd.h>
@@ -11,6 +10,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <iterator>
 #include <thread>
 
 #include "softhca/network_options.h"
@@ -21,7 +21,6 @@
 namespace softhca {
 namespace {
 
-constexpr size_t datagrams_at_once = 64;
 // Packets sent before arrivals are looked at again.
 constexpr uint32_t packets_at_once = 256;
 // Turns before others get the lock.
@@ -29,10 +28,21 @@ constexpr int turns = 8;
 constexpr uint64_t never = UINT64_MAX;
 // How long the thread waits before it looks whether the program still polls.
 constexpr uint64_t leave_ns = 1000000;
-// In vain, before the program gives the processor to others.
-constexpr uint32_t patient_polls = 4;
-// The most times in a row that the thread watches although the program polls.
-constexpr uint32_t most_misses = 63;
+// A program polls if its last poll is no longer ago.
+constexpr uint64_t recent_ns = 50000;
+// Polls in vain before the program gives the processor to others: few if others want it.
+constexpr uint32_t few_polls = 4, many_polls = 64;
+// Longer than a processor takes to find that nobody wants it.
+constexpr uint64_t wanted_ns = 3000;
+// A program that asks for an event looks for completions before it sleeps.
+constexpr uint32_t last_polls = 8;
+// A program polls this very moment, and was only interrupted by the thread, whose waking takes a
+// while in a virtual machine.
+constexpr uint64_t at_once_ns = 20000;
+// How long the thread waits for a thread of the program to be done.
+constexpr uint64_t busy_ns = 50000;
+// The higher, the longer the thread watches although the program polls.
+constexpr uint32_t most_need = 15;
 // Rings wake nobody. When packets came, the thread looks again at once that often, and then leaves
 // them alone, longer and longer.
 constexpr uint32_t patient_looks = 32;
@@ -69,6 +79,9 @@ Network::Network(Host& host)
       sleeping_until_(0) {}
 
 bool Network::start(std::string* problem) {
+  polls_to_yield_ = few_polls;
+  // No longer than the thread leaves packets to the program, so that keeping needs no call.
+  engine_.keep_acknowledgements(leave_ns);
   const NetworkOptions& options = network_options();
   if (!options.capture.empty() && !capture_) {
     *problem =
@@ -155,26 +168,39 @@ void Network::put_broken_into_error() {
 }
 
 bool Network::drive(bool receives) {
-  transport::Datagram datagrams[datagrams_at_once];
   bool came = false;
   for (int turn = 0; turn < turns; ++turn) {
     take_woken();
     const uint64_t now = now_ns();
-    const size_t count = receives ? link_->receive(datagrams, now) : 0;
-    for (size_t i = 0; i < count; ++i) engine_.receive(datagrams[i], now);
+    const size_t count = receives ? link_->receive(datagrams_, now) : 0;
+    for (size_t i = 0; i < count; ++i) engine_.receive(datagrams_[i], now);
     more_ = engine_.transmit(now, packets_at_once);
     link_->flush(now);
     put_broken_into_error();
     came = came || count > 0;
-    if (count < datagrams_at_once && !more_) break;
+    if (count < std::size(datagrams_) && !more_) break;
   }
   return came;
+}
+
+void Network::enter() {
+  mutex_.lock();
+  // What comes may forget the queue pair, whose peer is to know what has arrived.
+  if (engine_.keeps_acknowledgements()) drive(false);
+}
+
+void Network::finish() {
+  // Not lock(): a signal's handler may end the process, in the midst of anything.
+  if (!mutex_.try_lock()) return;
+  drive(false);
+  mutex_.unlock();
 }
 
 void Network::leave() {
   for (;;) {
     const uint64_t deadline = next_deadline_ns();
-    const bool rings = deadline < sleeping_until_.load(std::memory_order_seq_cst);
+    const bool rings = deadline < sleeping_until_.load(std::memory_order_seq_cst) &&
+                       !leaves_packets_.load(std::memory_order_seq_cst);
     mutex_.unlock();
     if (rings) ring();
     // Who found the lock taken has left it to us.
@@ -197,17 +223,34 @@ void Network::wake(uint32_t queue_pair) {
 
 void Network::progress() {
   if (!mutex_.try_lock()) return;
-  polls_.store(polls_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  const uint32_t polls_to_sleep = polls_to_sleep_.load(std::memory_order_relaxed);
+  if (polls_to_sleep > 0) {
+    polls_to_sleep_.store(polls_to_sleep - 1, std::memory_order_relaxed);
+  } else {
+    polled_at_ns_.store(now_ns(), std::memory_order_relaxed);
+  }
   const bool came = drive(true);
+  // That may have taken long.
+  if (came && polls_to_sleep == 0) polled_at_ns_.store(now_ns(), std::memory_order_relaxed);
   empty_polls_ = came ? 0 : empty_polls_ + 1;
   if (empty_polls_ == 1) publish_counters();
-  const bool yields = empty_polls_ > patient_polls;
+  const bool yields = empty_polls_ >= polls_to_yield_;
+  if (yields) empty_polls_ = 0;
   leave();
-  // What it waits for may want this very processor.
-  if (yields) sched_yield();
+  if (yields) yield();
+}
+
+// What the program waits for may want this very processor.
+void Network::yield() {
+  const uint64_t began = now_ns();
+  sched_yield();
+  const bool wanted = now_ns() - began > wanted_ns;
+  polls_to_yield_.store(wanted ? few_polls : many_polls, std::memory_order_relaxed);
 }
 
 void Network::stop_polling() {
+  polls_to_sleep_.store(last_polls, std::memory_order_relaxed);
+  polled_at_ns_.store(0, std::memory_order_seq_cst);
   if (leaves_packets_.load(std::memory_order_seq_cst)) ring();
 }
 
@@ -223,24 +266,17 @@ void Network::ring() {
 }
 
 void Network::sleep_until(uint64_t deadline_ns, bool watches_packets) {
-  pollfd watched[links::Ports::most_descriptors + 1];
-  nfds_t count = 1;
-  watched[0] = {doorbell_, POLLIN, 0};
-  if (watches_packets) {
-    mutex_.lock();
-    const auto descriptors = ports_.descriptors();
-    mutex_.unlock();
-    for (const int descriptor : descriptors) watched[count++] = {descriptor, POLLIN, 0};
-  }
+  watched_[0] = {doorbell_, POLLIN, 0};
   const uint64_t now = now_ns();
   timespec timeout{};
   if (deadline_ns > now) {
     timeout.tv_sec = time_t((deadline_ns - now) / 1000000000);
     timeout.tv_nsec = long((deadline_ns - now) % 1000000000);
   }
-  ppoll(watched, count, deadline_ns == never ? nullptr : &timeout, nullptr);
+  ppoll(watched_, watches_packets ? watched_count_ : 1, deadline_ns == never ? nullptr : &timeout,
+        nullptr);
   sleeping_until_.store(0, std::memory_order_seq_cst);
-  if (watched[0].revents & POLLIN) {
+  if (watched_[0].revents & POLLIN) {
     uint64_t rung;
     [[maybe_unused]] const ssize_t got = read(doorbell_, &rung, sizeof rung);
   }
@@ -248,45 +284,55 @@ void Network::sleep_until(uint64_t deadline_ns, bool watches_packets) {
 
 void Network::run() {
   prctl(PR_SET_NAME, "softhca-network");
-  uint32_t polls = 0;
-  // How often packets had to wait for the thread because the program polled, but not for them: so
-  // often it watches on.
-  uint32_t misses = 0, watches = 0;
+  // How much the program needs the thread although it polls, as one does that looks into its memory
+  // for what peers write: it polls for its own requests alone.
+  uint32_t need = 0;
   bool left_packets = false;
   uint32_t empty_looks = 0;
   uint64_t pause = least_pause_ns;
   for (;;) {
-    mutex_.lock();
-    const bool came = drive(true);
-    publish_counters();
-    const uint32_t polls_now = polls_.load(std::memory_order_relaxed);
-    // The program polled meanwhile, and has left nothing here: it will take what comes next, too.
-    const bool polled = polls_now != polls;
-    polls = polls_now;
-    if (left_packets) misses = came ? std::min(2 * misses + 1, most_misses) : misses / 2;
-    if (left_packets && came) watches = misses;
-    const bool leaves = !came && polled && watches == 0;
-    if (!leaves && watches > 0) --watches;
-    left_packets = leaves;
-    uint64_t deadline = next_deadline_ns();
-    if (leaves) deadline = std::min(deadline, now_ns() + leave_ns);
-    if (ports_.rings() && !leaves) {
-      empty_looks = came ? 0 : empty_looks + 1;
-      if (empty_looks < patient_looks) {
-        mutex_.unlock();
-        sched_yield();
-        continue;
+    const uint64_t now = now_ns();
+    const uint64_t since_poll = now - polled_at_ns_.load(std::memory_order_seq_cst);
+    const bool polls = since_poll < recent_ns;
+    if (since_poll < at_once_ns) need /= 2;
+    uint64_t deadline = now + (polls ? leave_ns : busy_ns);
+    // Not into the way of a thread that is inside: it would have to wake this one when it is done,
+    // and may be about to poll.
+    const bool leaves = (polls && need == 0) || !mutex_.try_lock();
+    if (!leaves) {
+      const bool came = drive(true);
+      if (came && since_poll >= at_once_ns && (left_packets || need > 0))
+        need = std::min(2 * need + 1, most_need);
+      publish_counters();
+      note_descriptors();
+      deadline = polls ? std::min(deadline, next_deadline_ns()) : next_deadline_ns();
+      if (ports_.rings()) {
+        empty_looks = came ? 0 : empty_looks + 1;
+        if (empty_looks < patient_looks) {
+          mutex_.unlock();
+          sched_yield();
+          continue;
+        }
+        pause = empty_looks == patient_looks ? least_pause_ns : std::min(2 * pause, most_pause_ns);
+        deadline = std::min(deadline, now + pause);
       }
-      pause = empty_looks == patient_looks ? least_pause_ns : std::min(2 * pause, most_pause_ns);
-      deadline = std::min(deadline, now_ns() + pause);
     }
+    left_packets = leaves;
     leaves_packets_.store(leaves, std::memory_order_seq_cst);
     sleeping_until_.store(deadline, std::memory_order_seq_cst);
-    mutex_.unlock();
-    const bool left = woken_count_.fetch_add(0, std::memory_order_seq_cst) != 0;
-    if (!left) sleep_until(deadline, !leaves);
+    if (!leaves) mutex_.unlock();
+    const bool again = leaves ? polls && polled_at_ns_.load(std::memory_order_seq_cst) == 0
+                              : woken_count_.fetch_add(0, std::memory_order_seq_cst) != 0;
+    if (!again) sleep_until(deadline, !leaves);
     sleeping_until_.store(0, std::memory_order_seq_cst);
   }
+}
+
+// The caller has the lock.
+void Network::note_descriptors() {
+  watched_count_ = 1;
+  for (const int descriptor : ports_.descriptors())
+    watched_[watched_count_++] = {descriptor, POLLIN, 0};
 }
 
 void Network::publish_counters() {

@@ -19,6 +19,7 @@ const scope: RequestScope = {
   owner: nobody,
   name: 'test',
   // Rank 9 of the world is not in it.
+  isAcknowledged: () => false,
   rankOf: (worldRank) => (worldRank === 9 ? -1 : worldRank),
   raise: (error) => {
     throw error;

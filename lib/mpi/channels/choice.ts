@@ -7,7 +7,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const CHANNELS = ['aperture', 'verbs'] as const;
 const LONG_PROTOCOLS = ['single-copy', 'fragments', 'rdma-read', 'rdma-write'] as const;
 
-/** Messages up to this size are sent whole, where the queues are large enough. */
+/** Messages up to this size are sent whole, where the queues are large enough; to itself a rank sends no longer ones whole, either. */
 export const EAGER_BYTES = 16384;
 const MOST_EAGER_BYTES = 2 ** 22;
 

@@ -76,9 +76,9 @@ class Ports : public Link {
   Link* reserved_ = nullptr;
   size_t reserved_bytes_ = 0;
   std::vector<uint8_t> nowhere_;
-  static constexpr uint32_t relay_turns = 4;
+  static constexpr uint32_t relay_turns = 16;
   size_t next_ = 0;          // whose turn it is to receive
-  uint32_t relay_turn_ = 0;  // the relay's is each fourth
+  uint32_t relay_turn_ = 0;  // the relay's is each of relay_turns
 };
 
 }  // namespace softhca::links

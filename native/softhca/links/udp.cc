@@ -192,10 +192,29 @@ struct Udp::Arrivals {
   One one[arrivals_at_once];
   mmsghdr messages[arrivals_at_once];
   size_t count = 0, next = 0;
+  // One, until there is more than one: to find that there isn't costs the kernel a look.
+  size_t wanted = 1;
   wire::Gid destination{};
   // Of the one that is being taken apart.
   Route route{};
   size_t segment = 0, at = 0;
+
+  Arrivals() {
+    for (size_t i = 0; i < arrivals_at_once; ++i) prepare(i);
+  }
+  // For the kernel to fill.
+  void prepare(size_t index) {
+    One& each = one[index];
+    each.piece = {each.bytes, sizeof each.bytes};
+    msghdr& header = messages[index].msg_hdr;
+    header = {};
+    header.msg_name = &each.from;
+    header.msg_namelen = sizeof each.from;
+    header.msg_iov = &each.piece;
+    header.msg_iovlen = 1;
+    header.msg_control = each.control;
+    header.msg_controllen = sizeof each.control;
+  }
 };
 
 std::unique_ptr<Udp> Udp::open(const UdpOptions& options, std::string* problem) {
@@ -429,26 +448,16 @@ bool Udp::take_next(Datagram* into) {
 // From the host's address and the groups in turns, so that neither keeps the other waiting.
 void Udp::take_arrivals() {
   Arrivals& arrivals = *arrivals_;
+  for (size_t i = 0; i < arrivals.count; ++i) arrivals.prepare(i);
   arrivals.count = arrivals.next = arrivals.at = 0;
-  for (size_t i = 0; i < arrivals_at_once; ++i) {
-    auto& one = arrivals.one[i];
-    one.piece = {one.bytes, sizeof one.bytes};
-    msghdr& header = arrivals.messages[i].msg_hdr;
-    header = {};
-    header.msg_name = &one.from;
-    header.msg_namelen = sizeof one.from;
-    header.msg_iov = &one.piece;
-    header.msg_iovlen = 1;
-    header.msg_control = one.control;
-    header.msg_controllen = sizeof one.control;
-  }
   const size_t sources = 1 + groups_.size();
   for (size_t tries = 0; tries < sources && arrivals.count == 0; ++tries) {
     turn_ = (turn_ + 1) % sources;
     const Group* group = turn_ == 0 ? nullptr : &groups_[turn_ - 1];
     const int got = recvmmsg(group ? group->descriptor : descriptor_, arrivals.messages,
-                             arrivals_at_once, MSG_DONTWAIT, nullptr);
+                             unsigned(arrivals.wanted), MSG_DONTWAIT, nullptr);
     arrivals.count = got > 0 ? size_t(got) : 0;
+    arrivals.wanted = arrivals.count == arrivals.wanted ? arrivals_at_once : 1;
     counts_.pieces_in += arrivals.count;
     arrivals.destination = group ? group->address : options_.address;
   }

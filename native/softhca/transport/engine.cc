@@ -257,24 +257,61 @@ void Engine::receive(const Datagram& datagram, uint64_t now_ns) {
   list(*qp);
 }
 
+// 9.7.5.1.2 leaves the time of an acknowledgement to the responder. NAKs and answers to READs and
+// atomics wait for nothing.
+bool Engine::keeps_acknowledgement(QueuePair& qp) const {
+  Responder& responder = qp.responder;
+  if (std::exchange(responder.keeps, false)) {
+    if (responder.awaits_answer) responder.answers = 0;  // in vain
+    return false;
+  }
+  responder.keeps = keep_ns_ != 0 && responder.awaits_answer &&
+                    responder.answers == enough_answers && has_one_acknowledgement(qp);
+  return responder.keeps;
+}
+
 bool Engine::transmit(uint64_t now_ns, uint32_t budget) {
   expire_deadlines(now_ns);
+  QueuePair* keeping = nullptr;
   while (budget > 0 && first_listed_) {
     QueuePair& qp = *first_listed_;
-    Step step = Step::sent;
-    uint32_t turn = std::min(burst, budget);
-    for (; turn > 0 && step == Step::sent; --turn, --budget) {
-      step = send_response(qp, device_, outbox_, counters_);
-      if (step == Step::idle) step = send_request(qp, device_, outbox_, counters_, now_ns);
-    }
+    const auto send_some = [&](auto&& send) {
+      Step step = Step::sent;
+      for (uint32_t turn = std::min(burst, budget); turn > 0 && step == Step::sent; --turn) {
+        step = send();
+        budget -= step == Step::sent;
+      }
+      return step;
+    };
+    // Requests first, as a link may send a packet together with larger ones before it.
+    const Step requests =
+        send_some([&] { return send_request(qp, device_, outbox_, counters_, now_ns); });
+    const bool keeps = requests != Step::full && keeps_acknowledgement(qp);
+    const Step responses = requests == Step::full || keeps ? Step::idle : send_some([&] {
+      return send_response(qp, device_, outbox_, counters_);
+    });
     note_deadline(qp);
-    if (step == Step::full) return true;
+    if (requests == Step::full || responses == Step::full) break;
     first_listed_ = qp.next_listed;
     if (!first_listed_) last_listed_ = nullptr;
     qp.listed = false;
-    if (step == Step::sent) list(qp);
+    if (keeps) {
+      qp.listed = true;
+      qp.next_listed = std::exchange(keeping, &qp);
+    } else if (requests == Step::sent || responses == Step::sent) {
+      list(qp);
+    }
   }
-  return first_listed_ != nullptr;
+  const bool more = first_listed_ != nullptr;
+  keeps_ = keeping != nullptr;
+  if (keeps_) earliest_deadline_ = std::min(earliest_deadline_, now_ns + keep_ns_);
+  while (keeping) {
+    QueuePair& qp = *keeping;
+    keeping = qp.next_listed;
+    qp.listed = false;
+    list(qp);
+  }
+  return more;
 }
 
 }  // namespace softhca::transport

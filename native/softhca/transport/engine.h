@@ -53,6 +53,12 @@ class Engine {
   // The program has posted sends.
   void wake(uint32_t number);
 
+  // A queue pair whose program answers each message by one keeps the acknowledgement back until the
+  // next transmit(), which is due after that time, so that both may leave in one datagram of the
+  // link. 0, at first: none is kept back.
+  void keep_acknowledgements(uint64_t ns) { keep_ns_ = ns; }
+  bool keeps_acknowledgements() const { return keeps_; }
+
   void receive(const Datagram& datagram, uint64_t now_ns);
   // Sends up to `budget` packets. True: there is more to send, or the outbox is full.
   bool transmit(uint64_t now_ns, uint32_t budget);
@@ -69,6 +75,7 @@ class Engine {
   void note_deadline(const QueuePair& qp);
   void expire_deadlines(uint64_t now);
   bool accepts(const QueuePair& qp, const wire::Packet& packet, const Datagram& datagram);
+  bool keeps_acknowledgement(QueuePair& qp) const;
   void receive_multicast(const wire::Packet& packet, const Datagram& datagram);
 
   Device& device_;
@@ -85,6 +92,8 @@ class Engine {
   QueuePair* first_listed_ = nullptr;
   QueuePair* last_listed_ = nullptr;
   uint64_t earliest_deadline_ = never;
+  uint64_t keep_ns_ = 0;
+  bool keeps_ = false;
 };
 
 }  // namespace softhca::transport

@@ -14,6 +14,8 @@
 namespace softhca::transport {
 
 constexpr uint64_t never = UINT64_MAX;
+// Messages that a program has to answer one by one before it is believed to answer the next.
+constexpr uint8_t enough_answers = 2;
 
 // Given at creation.
 struct QueuePairOptions {
@@ -119,6 +121,10 @@ struct Responder {
   bool has_receive = false;
   uint64_t receive_bytes = 0;
   std::vector<Response> responses;
+  // A program that answers messages by messages: the acknowledgement may go with the answer.
+  bool awaits_answer = false;  // a message has come, and none was begun since
+  uint8_t answers = 0;         // so many messages in a row were answered
+  bool keeps = false;          // the acknowledgement, until the next transmit()
   std::vector<Replay> replays;
   uint32_t next_replay = 0;
 };

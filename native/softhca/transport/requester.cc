@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "softhca/transport/packet_writer.h"
 #include "softhca/transport/responder.h"
@@ -139,6 +140,9 @@ bool begin_next(QueuePair& qp, Device& device) {
     requester.of(requester.next) = {requester.next_psn, packets, 0, kind, bytes};
     requester.next_psn = psn_add(requester.next_psn, packets);
     ++requester.next;
+    Responder& responder = qp.responder;
+    if (std::exchange(responder.awaits_answer, false) && responder.answers < enough_answers)
+      ++responder.answers;
     requester.reads += answered;
     return true;
   }

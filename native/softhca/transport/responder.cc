@@ -240,7 +240,11 @@ class ReliableResponder {
   // A packet of a SEND or WRITE.
   void done() {
     responder_.message = opcode_.is_last() ? Kind::none : opcode_.kind;
-    if (opcode_.is_last()) responder_.msn = psn_add(responder_.msn, 1);
+    if (opcode_.is_last()) {
+      responder_.msn = psn_add(responder_.msn, 1);
+      if (responder_.awaits_answer) responder_.answers = 0;
+      responder_.awaits_answer = true;
+    }
     if (packet_.bth.ack_request) acknowledge_until(qp_, responder_.expected);
     responder_.expected = psn_add(responder_.expected, 1);
   }

@@ -46,6 +46,10 @@ void drop_acknowledgements_until(Responses& queue, uint32_t psn) {
 constexpr uint8_t syndrome_ack =
     wire::Aeth::make_syndrome(wire::AckKind::ack, wire::Aeth::no_credits);
 
+bool is_positive(const Response& response) {
+  return response.type == Response::ack && response.syndrome == syndrome_ack;
+}
+
 uint8_t read_operation(bool first, bool last) {
   if (first) return last ? wire::op_read_response_only : wire::op_read_response_first;
   return last ? wire::op_read_response_last : wire::op_read_response_middle;
@@ -65,14 +69,18 @@ void acknowledge_until(QueuePair& qp, uint32_t psn) {
   drop_acknowledgements_until(queue, psn);
   const Response response{.syndrome = syndrome_ack, .psn = psn, .msn = responder.msn};
   const auto at = place_of(queue, psn);
-  const bool after_another =
-      at != queue.begin() && (at - 1)->type == Response::ack && (at - 1)->syndrome == syndrome_ack;
+  const bool after_another = at != queue.begin() && is_positive(*(at - 1));
   if (after_another) {
     *(at - 1) = response;
   } else {
     assert(queue.size() < queue.capacity());
     queue.insert(at, response);
   }
+}
+
+bool has_one_acknowledgement(const QueuePair& qp) {
+  const Responses& queue = qp.responder.responses;
+  return queue.size() == 1 && is_positive(queue.front());
 }
 
 void acknowledge_with(QueuePair& qp, wire::AckKind kind, uint8_t value) {

@@ -16,6 +16,9 @@ void acknowledge_until(QueuePair& qp, uint32_t psn);
 // Of the expected sequence number.
 void acknowledge_with(QueuePair& qp, wire::AckKind kind, uint8_t value);
 
+// Whether one acknowledgement, which is no NAK, is all there is to send.
+bool has_one_acknowledgement(const QueuePair& qp);
+
 // Whether a READ or atomic more is within what was agreed (9.7.7). Answers to duplicates don't
 // count, as the requester may have the first answers by now.
 bool has_room_for_answer(const QueuePair& qp);

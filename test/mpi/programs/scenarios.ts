@@ -4,13 +4,14 @@ import { inspect } from 'node:util';
 import { init } from '../../../lib/mpi/index.js';
 import { randomFromSeed } from '../../seeded-random.js';
 import { allScenarios } from '../scenarios/index.js';
+import { suits } from '../scenarios/scenario.js';
 
 const { world, finalize } = await init();
 const { rank, size } = world;
 const seed = Number(process.argv[2]);
 
 for (const [index, scenario] of allScenarios.entries()) {
-  if (size < scenario.ranks) continue;
+  if (size < scenario.ranks || !suits(scenario, process.env)) continue;
   let error: unknown;
   try {
     await scenario.run({ world, rank, size, random: randomFromSeed(seed + index) });

@@ -47,6 +47,7 @@ export const matching: Scenario[] = [
   {
     name: 'tags select messages in any order',
     ranks: 2,
+    eagerBytes: 8,
     run: ({ world, rank }) => {
       const word = new Int32Array(1);
       if (rank === 0) {
@@ -130,6 +131,7 @@ export const matching: Scenario[] = [
   {
     name: 'a barrier lets nobody through before all have come',
     ranks: 2,
+    eagerBytes: 1,
     run: ({ world, rank, size }) => {
       for (let round = 0; round < 50; round++) {
         const late = round % size;
@@ -153,6 +155,7 @@ export const matching: Scenario[] = [
   {
     name: 'a flood of messages without receives is kept and loses nothing',
     ranks: 2,
+    eagerBytes: 12,
     run: ({ world, rank }) => {
       const count = 5000;
       if (rank === 0) {

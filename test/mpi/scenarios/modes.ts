@@ -161,6 +161,7 @@ export const modes: Scenario[] = [
   {
     name: 'a buffered send for which there is no room is an error, and room comes back',
     ranks: 2,
+    longBytes: 50_000,
     run: async ({ world, rank }) => {
       const length = 50_000;
       if (rank === 0) {
@@ -302,6 +303,7 @@ export const modes: Scenario[] = [
   {
     name: 'a send whose receiver has not met it can be taken back, small or large',
     ranks: 2,
+    longBytes: 100_000,
     run: async ({ world, rank }) => {
       if (rank === 0) {
         for (const request of [

@@ -15,7 +15,20 @@ export interface Scenario {
   readonly name: string;
   /** Fewest ranks that it makes sense with. */
   readonly ranks: number;
+  /** Sends of up to so many bytes must end without a receive. */
+  readonly eagerBytes?: number;
+  /** Sends of so many bytes must not. */
+  readonly longBytes?: number;
   readonly run: (context: ScenarioContext) => void | Promise<void>;
+}
+
+/** Whether what is sent whole, and what is not, is as a scenario needs it. */
+export function suits(
+  { eagerBytes = 0, longBytes = Infinity }: Scenario,
+  env: Readonly<Record<string, string | undefined>>,
+): boolean {
+  const limit = Number(env['VIADUCT_EAGER_BYTES'] ?? 16384);
+  return limit >= eagerBytes && limit < longBytes;
 }
 
 export function check(condition: boolean, what: string): asserts condition {

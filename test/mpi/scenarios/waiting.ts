@@ -214,6 +214,7 @@ export const waiting: Scenario[] = [
   {
     name: 'many messages and receives outstanding are met in order',
     ranks: 2,
+    eagerBytes: 4,
     run: ({ world, rank, random }) => {
       const count = 4000;
       const tags = range(count).map(() => random.below(500));

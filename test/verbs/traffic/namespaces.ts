@@ -71,9 +71,16 @@ export function startNeighbours(options: NeighbourOptions = {}): Neighbours {
   return { a, b, joined: join(a, b, options) };
 }
 
-async function join(a: Peer, b: Peer, { rules = [], mtu = 9000 }: NeighbourOptions): Promise<void> {
+async function join(a: Peer, b: Peer, options: NeighbourOptions): Promise<void> {
   // Each answers from its namespace.
-  const pids = [await a.processNumber(), await b.processNumber()] as const;
+  joinNamespacesOf([await a.processNumber(), await b.processNumber()], options);
+}
+
+/** Puts a pair of interfaces between the network namespaces of two processes. */
+export function joinNamespacesOf(
+  pids: readonly [number, number],
+  { rules = [], mtu = 9000 }: Omit<NeighbourOptions, 'env'> = {},
+): void {
   inNamespaceOf(
     pids[0],
     ...['ip', 'link', 'add', 'packets0', 'mtu', String(mtu), 'type', 'veth'],

@@ -24,10 +24,14 @@ const RING_SLOTS = 32;
 /** After so long a greeting that was not answered is sent again; twice as long each time, up to the second. */
 const FIRST_GREETING_MS = 20;
 const LAST_GREETING_MS = 1000;
+/** How often a rank that sleeps on its event loop looks whether there is somebody to greet, or to ask for a sign of life. */
+const LOOK_MS = 50;
 /** A connection that was silent for so long, while this rank waits, is asked for a sign of life. */
 const SILENCE_MS = 1000;
-/** How long those who leave wait for each other's acknowledgements. */
+/** How long those who leave wait for the last word of each other. */
 const LEAVE_MS = 3000;
+/** The same for its acknowledgement, which does not come from a peer that has left already. */
+const ACKNOWLEDGEMENT_MS = 20;
 
 /** What a channel is made of. */
 export interface VerbsChannelParts {
@@ -139,10 +143,15 @@ export class VerbsChannel implements Channel {
   /** Calls back at the next event, for which `arm` asked, unless the returned function is called before. */
   watch(onEvent: () => void): () => void {
     const sleep = new AbortController();
+    // Nothing else wakes the event loop for that.
+    const looking = setInterval(() => {
+      this.look();
+    }, LOOK_MS).unref();
     this.#cq.channel?.eventOf(this.#cq.handle, 'init', Infinity, sleep.signal).then(onEvent, () => {
       // The sleep ended otherwise.
     });
     return () => {
+      clearInterval(looking);
       sleep.abort();
     };
   }
@@ -174,22 +183,26 @@ export class VerbsChannel implements Channel {
     }
   }
 
-  /** Waits until all that was sent is at its adapter, and as much has come; then closes the device. */
+  /** Waits until all that was sent, to whom it was sent, and as much has come. */
   async leave(): Promise<void> {
-    const deadline = performance.now() + LEAVE_MS;
-    const others = this.#connected.filter(({ rank }) => !this.#failed.has(rank));
+    const others = this.#connected.filter(({ connection }) => connection?.state === READY);
     for (const { connection } of others) connection?.leave();
-    const isUnderWay = ({ rank, connection, hasLeft }: VerbsPeer): boolean =>
-      connection !== undefined &&
-      connection.state === READY &&
-      !this.#failed.has(rank) &&
-      !(hasLeft && connection.isDelivered);
-    while (others.some(isUnderWay) && performance.now() < deadline) {
-      if (!this.poll()) await new Promise((resolve) => setImmediate(resolve));
-    }
+    const isThere = ({ rank }: VerbsPeer): boolean => !this.#failed.has(rank);
+    const wait = async (isAwaited: (peer: VerbsPeer) => boolean, mostMs: number): Promise<void> => {
+      const deadline = performance.now() + mostMs;
+      while (others.some((peer) => isThere(peer) && isAwaited(peer))) {
+        if (this.poll()) continue;
+        if (performance.now() >= deadline) return;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    await wait(({ hasLeft }) => !hasLeft, LEAVE_MS);
+    await wait(({ connection }) => connection?.isDelivered === false, ACKNOWLEDGEMENT_MS);
   }
 
   close(): void {
+    // What nobody acknowledges any more is not to be sent again and again.
+    for (const { connection } of this.#connected) connection?.abort();
     this.#device.close();
   }
 

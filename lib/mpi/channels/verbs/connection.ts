@@ -42,8 +42,12 @@ export interface ConnectionSizes {
 
 /** Requests of the send queue that are kept for credits and signs of life. */
 const KEPT_SLOTS = 4;
-/** 4.096 µs · 2^17: half a second until a packet is sent again for which no answer has come. */
-const TIMEOUT = 17;
+/**
+ * When a packet is sent again for which no answer has come, as the exponent of 4.096 µs · 2^t. The software HCA's packets are
+ * lost where a socket's buffer is full, so it must not wait long; adapters lose few, and emulated ones are slow: so it fails
+ * after a second, they after eight.
+ */
+const TIMEOUT = { softhca: 15, system: 18 } as const;
 const ACCESS = ['local-write', 'remote-write', 'remote-read'] as const;
 
 /** What becomes of a transfer by RDMA once it is completed. */
@@ -162,7 +166,7 @@ export class Connection {
   }
 
   connect(theirs: Endpoint): void {
-    this.#qp.connect(theirs, { access: ACCESS, timeout: TIMEOUT });
+    this.#qp.connect(theirs, { access: ACCESS, timeout: TIMEOUT[this.#qp.device.provider] });
     this.state = CONNECTED;
   }
 
