@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -100,6 +101,36 @@ TEST_F(SharedPort, four_processes_of_one_user_get_each_its_own_also_when_one_has
   }
   exchange({&a, &b}, 10);
   end({&a, &b});
+}
+
+// On one address the kernel gives all packets of one host to one of the processes: also the
+// acknowledgement of what a process got last, which comes back to itself.
+TEST_F(SharedPort, who_ends_hands_on_what_came_to_it_for_others) {
+  for (int round = 0; round < 20; ++round) {
+    const auto receiver = [](int in, int out) {
+      Endpoint mine({.retry_cnt = 0});
+      put(out, mine.name());
+      ASSERT_EQ(mine.connect(get<Name>(in)), 0);
+      ASSERT_EQ(mine.post_recv(1, 0, 8), 0);
+      put(out, 'r');
+      ASSERT_EQ(mine.wait().status, IBV_WC_SUCCESS);
+      exit(0);
+    };
+    const auto sender = [](int in, int out) {
+      Endpoint mine({.retry_cnt = 0});
+      put(out, mine.name());
+      ASSERT_EQ(mine.connect(get<Name>(in)), 0);
+      put(out, 'r');
+      get<char>(in);
+      ASSERT_EQ(mine.post(mine.make(1, IBV_WR_SEND, 0, 8)), 0);
+      EXPECT_EQ(mine.wait().status, IBV_WC_SUCCESS);
+    };
+    Child a(receiver), b(sender);
+    introduce(a, b);
+    put(b.to, 'g');
+    EXPECT_EQ(b.finish(), 0) << "in round " << round;
+    EXPECT_EQ(a.finish(), 0);
+  }
 }
 
 TEST_F(SharedPort, another_user_is_told_who_has_it_and_disturbs_nobody) {
