@@ -3,7 +3,7 @@ import { openDevice, VerbsError } from '../../../verbs/index.js';
 import { MpiError } from '../../errors.js';
 import type { Incoming } from '../../incoming.js';
 import type { ChannelChoice } from '../choice.js';
-import type { CardBoard } from './card.js';
+import type { Card, CardBoard } from './card.js';
 import { VerbsChannel } from './channel.js';
 import { ExchangedCards } from './exchanged-cards.js';
 import { MOST_RANKS } from './numbers.js';
@@ -41,8 +41,28 @@ export async function openVerbsChannel(
   env['VIADUCT_LINK_LAYER'] ??= 'ethernet';
   const cards = new ExchangedCards();
   const channel = open({ ...options, board: cards }, env);
-  await cards.exchange(exchange);
+  try {
+    await cards.exchange(exchange);
+    for (let rank = 0; rank < options.size; rank++) checkRoutable(rank, cards.read(rank));
+  } catch (error) {
+    channel.close();
+    throw error;
+  }
   return channel;
+}
+
+function checkRoutable(rank: number, card: string | undefined): void {
+  // A rank that shares memory with all others shows none.
+  if (card === undefined || card === '') return;
+  const { device, provider, isRoutable } = JSON.parse(card) as Card;
+  if (isRoutable) return;
+  throw new MpiError(
+    'ERR_MPI_LAUNCHER',
+    `init: rank ${rank} runs on another host or virtual machine than some of the others, and ${device} of ${provider} has no ` +
+      'address there that they could send to; give that host a network interface with an address, or start all ranks on ' +
+      'one host',
+    { call: 'init', operands: { rank, device } },
+  );
 }
 
 function open(options: VerbsOptions, env: NodeJS.ProcessEnv): VerbsChannel {
