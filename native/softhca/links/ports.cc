@@ -95,10 +95,16 @@ size_t Ports::receive(std::span<Datagram> into, uint64_t now_ns) {
     next_ = turn + (got < into.size());
     if (turn == relay) relay_turn_ = 0;
     size_t mine = 0;
-    for (const Datagram& packet : into.first(got)) {
-      if (turn < relay && !is_mine(packet)) continue;
-      counts_.bytes_received += packet.bytes.size();
-      into[mine++] = packet;
+    // Programs count on it that a request is complete before the peer's program answers it. An
+    // acknowledgement that was kept for the answer comes behind it: so responses go first.
+    came_.assign(into.begin(), into.begin() + ptrdiff_t(got));
+    for (const bool responses : {true, false}) {
+      for (const Datagram& packet : came_) {
+        if (wire::is_response(packet.bytes) != responses) continue;
+        if (turn < relay && !is_mine(packet)) continue;
+        counts_.bytes_received += packet.bytes.size();
+        into[mine++] = packet;
+      }
     }
     if (mine > 0) return mine;
   }

@@ -45,7 +45,7 @@ class Ports : public Link {
   void take(std::unique_ptr<Aperture> rings) { rings_ = std::move(rings); }
   Aperture* rings() const { return rings_.get(); }
   // In a fork's child: the place in them is the parent's.
-  void forget_rings() { rings_.release(); }
+  void forget_rings() { static_cast<void>(rings_.release()); }
 
   uint8_t* reserve(const Route& route, size_t bytes) override;
   void send() override;
@@ -76,6 +76,7 @@ class Ports : public Link {
   Link* reserved_ = nullptr;
   size_t reserved_bytes_ = 0;
   std::vector<uint8_t> nowhere_;
+  std::vector<Datagram> came_;
   static constexpr uint32_t relay_turns = 16;
   size_t next_ = 0;          // whose turn it is to receive
   uint32_t relay_turn_ = 0;  // the relay's is each of relay_turns

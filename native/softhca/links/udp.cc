@@ -192,8 +192,9 @@ struct Udp::Arrivals {
   One one[arrivals_at_once];
   mmsghdr messages[arrivals_at_once];
   size_t count = 0, next = 0;
-  // One, until there is more than one: to find that there isn't costs the kernel a look.
-  size_t wanted = 1;
+  // One, if the kernel had put together what came last: to find that there is no other costs it a
+  // look.
+  size_t wanted = arrivals_at_once;
   wire::Gid destination{};
   // Of the one that is being taken apart.
   Route route{};
@@ -449,6 +450,10 @@ bool Udp::take_next(Datagram* into) {
 void Udp::take_arrivals() {
   Arrivals& arrivals = *arrivals_;
   for (size_t i = 0; i < arrivals.count; ++i) arrivals.prepare(i);
+  if (arrivals.count > 0)
+    arrivals.wanted = arrivals.count == 1 && arrivals.segment < arrivals.messages[0].msg_len
+                          ? 1
+                          : arrivals_at_once;
   arrivals.count = arrivals.next = arrivals.at = 0;
   const size_t sources = 1 + groups_.size();
   for (size_t tries = 0; tries < sources && arrivals.count == 0; ++tries) {
@@ -457,7 +462,6 @@ void Udp::take_arrivals() {
     const int got = recvmmsg(group ? group->descriptor : descriptor_, arrivals.messages,
                              unsigned(arrivals.wanted), MSG_DONTWAIT, nullptr);
     arrivals.count = got > 0 ? size_t(got) : 0;
-    arrivals.wanted = arrivals.count == arrivals.wanted ? arrivals_at_once : 1;
     counts_.pieces_in += arrivals.count;
     arrivals.destination = group ? group->address : options_.address;
   }

@@ -11,7 +11,7 @@ class Acknowledgements : public Engines {
   Acknowledgements() {
     b.engine->keep_acknowledgements(keep_ns);
     a.device.add_region(key, base, memory_bytes, test::all_access);
-    join();
+    connection.source_port = wire::roce_port;
   }
   void answer() {
     SendWqe wqe;
@@ -24,6 +24,7 @@ class Acknowledgements : public Engines {
   }
   // b's program shows that it answers each message.
   void become_familiar() {
+    join();
     for (int i = 0; i < enough_answers; ++i) {
       post(IBV_WR_RDMA_WRITE, 8);
       for (const auto& packet : take(a)) give(b, packet);
@@ -76,6 +77,13 @@ TEST_F(Acknowledgements, AreNotKeptIfTheyRefuse) {
   const auto sent = take(b);
   ASSERT_EQ(sent.size(), 1U) << "there is no receive";
   EXPECT_EQ(parsed(sent[0]).aeth.kind(), wire::AckKind::rnr_nak);
+}
+
+TEST_F(Acknowledgements, AreNotKeptFromPeersThatWouldTakeThemAfterTheAnswer) {
+  connection.source_port = 0xc000;
+  become_familiar();
+  receive_one(50);
+  EXPECT_EQ(take(b, 50).size(), 1U);
 }
 
 TEST_F(Acknowledgements, AreForgottenWithTheirQueuePair) {

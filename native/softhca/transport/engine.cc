@@ -9,6 +9,7 @@
 #include "softhca/transport/responder.h"
 #include "softhca/transport/response_queue.h"
 #include "softhca/wire/icrc.h"
+#include "softhca/wire/udp.h"
 
 namespace softhca::transport {
 namespace {
@@ -247,6 +248,8 @@ void Engine::receive(const Datagram& datagram, uint64_t now_ns) {
     }
     // Annex A14: the memory that it names is of the domain of the receive queue that it names.
     if (qp->service == wire::Service::xrc) device_.choose_queue(qp->number, packet.xrceth.srq);
+    // Another kind of peer, whose port is any, would complete its request after the answer to it.
+    if (datagram.route.source_port != wire::roce_port) qp->responder.answers = 0;
     if (qp->connected()) {
       receive_request(*qp, device_, counters_, packet);
     } else {

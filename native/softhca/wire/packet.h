@@ -41,6 +41,11 @@ struct Packet {
   const Opcode& opcode() const { return opcodes[bth.opcode]; }
 };
 
+// Of a packet that may be anything.
+inline bool is_response(std::span<const uint8_t> bytes) {
+  return !bytes.empty() && opcodes[bytes[0]].is_response();
+}
+
 enum class Parsed { ok, too_short, unknown_opcode, wrong_version };
 
 // `bytes` begin with the BTH and end with the ICRC, which isn't looked at here. The packet's
