@@ -17,7 +17,11 @@ const PROTOCOLS = [
   'rdma-read',
   'rdma-write',
 ] as const;
-/** How messages travel; `Explanation.protocol` says what the names mean. */
+/**
+ * How messages travel; `Explanation.protocol` says what the names mean.
+ *
+ * @useDeclaredType
+ */
 export type MessageProtocol = (typeof PROTOCOLS)[number];
 
 /** How much one protocol carried in one direction. */

@@ -47,7 +47,7 @@ t.test('wrong usage is told in a sentence that names what is wrong', async (t) =
   const cases: [string[], string][] = [
     [['--frobnicate'], "Unknown option '--frobnicate'"],
     [['speed'], "unknown benchmark 'speed'; there are latency, bandwidth"],
-    [['--where', 'cloud'], "unknown place 'cloud'; there are native, vm, vm-tcp, tcp"],
+    [['--where', 'cloud'], "unknown place 'cloud'; there are native, verbs, vm, vm-tcp, tcp"],
     [['--where', ''], "--where takes a list with commas, not ''"],
     [['--sizes', '8,,9'], "--sizes takes a list with commas, not '8,,9'"],
     [['--sizes', '-1'], '--sizes'],

@@ -4,15 +4,27 @@ import { once } from 'node:events';
 
 import type { Test } from 'tap';
 
-import { joinNamespacesOf } from '../verbs/traffic/namespaces.js';
+import { inNamespaceOf, joinNamespacesOf } from '../verbs/traffic/namespaces.js';
 
-/** A command that runs each rank in the namespace of its number; the namespaces end with the test. */
-export async function startNeighbourhood(t: Test): Promise<[string, ...string[]]> {
+export interface Neighbourhood {
+  /** A command that runs each rank in the namespace of its number. */
+  readonly by: [string, ...string[]];
+  /** Nothing comes through any more. */
+  cut(): void;
+}
+
+/** The namespaces end with the test. */
+export async function startNeighbourhood(t: Test): Promise<Neighbourhood> {
   const holders = await Promise.all([hold(t), hold(t)]);
   joinNamespacesOf([holders[0], holders[1]]);
   const choose = `case $VIADUCT_RANK in 0) pid=${holders[0]};; *) pid=${holders[1]};; esac`;
   const enter = 'exec nsenter -t "$pid" -n -- "$@"';
-  return ['sh', '-c', `${choose}; ${enter}`, 'sh', process.execPath];
+  return {
+    by: ['sh', '-c', `${choose}; ${enter}`, 'sh', process.execPath],
+    cut: () => {
+      inNamespaceOf(holders[0], 'ip', 'link', 'set', 'packets0', 'down');
+    },
+  };
 }
 
 /** The number of a process that holds a namespace of its own. */

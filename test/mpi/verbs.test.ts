@@ -1,4 +1,5 @@
 /** Messages by the verbs channel over the software HCA: some ways of many; `npm run test:matrix` takes all. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import t from 'tap';
@@ -23,8 +24,33 @@ t.test('two ranks, no message whole, long ones by RDMA write', (t) =>
 
 t.test('two ranks in network namespaces of their own', { skip: lackingNamespaces() }, async (t) => {
   const env = { ...verbs('packets', 'rdma-read'), VIADUCT_PACKETS: '0' };
-  await runScenarios(t, 2, env, undefined, await startNeighbourhood(t));
+  await runScenarios(t, 2, env, undefined, (await startNeighbourhood(t)).by);
 });
+
+for (const call of ['recvSync', 'recv']) {
+  t.test(
+    `a rank in ${call} learns that nothing comes from its peer any more`,
+    { skip: lackingNamespaces() },
+    async (t) => {
+      const neighbourhood = await startNeighbourhood(t);
+      const [command, ...args] = neighbourhood.by;
+      const stdout = new Lines();
+      const ended = runJob({
+        size: 2,
+        command,
+        args: [...args, programOf('cut-off'), call],
+        env: { ...process.env, VIADUCT_CHANNEL: 'verbs', VIADUCT_LINK_LAYER: 'ethernet' },
+        label: false,
+        stdout,
+        stderr: new Lines(),
+      });
+      while (!stdout.text.includes('waits')) await sleep(10);
+      neighbourhood.cut();
+      await ended;
+      t.match(stdout.text, /ERR_MPI_RANK_FAILED .*rank 1 failed: the connection .* broke/);
+    },
+  );
+}
 
 async function run(name: string, size: number, args: string[], env: Record<string, string>) {
   const stdout = new Lines();

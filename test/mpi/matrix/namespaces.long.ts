@@ -16,7 +16,7 @@ for (const longProtocol of LONG_PROTOCOLS) {
           ...verbs('direct and copy', longProtocol, eagerBytes),
           VIADUCT_LINK_LAYER: 'ethernet',
         };
-        await runScenarios(t, 2, env, undefined, await startNeighbourhood(t));
+        await runScenarios(t, 2, env, undefined, (await startNeighbourhood(t)).by);
       },
     );
   }
