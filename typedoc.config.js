@@ -5,8 +5,8 @@ const { exports: entries } = JSON.parse(readFileSync('package.json', 'utf8'));
 
 /** The sources of the entry points. The root comes last, so that each class is shown in its own layer. */
 const entryPoints = Object.values(entries)
-  .filter((entry) => entry.default !== undefined)
-  .map((entry) => entry.default.replace(/^\.\/dist\/(.*)\.js$/, '$1.ts'))
+  .filter((entry) => entry.types !== undefined)
+  .map((entry) => entry.types.replace(/^\.\/dist\/(.*)\.d\.ts$/, '$1.ts'))
   .sort((a, b) => b.split('/').length - a.split('/').length);
 
 /** @type {Partial<import('typedoc').TypeDocOptions>} */
