@@ -20,7 +20,8 @@ export interface MeasureOptions {
 
 function placeOf(run: RankRun | PeerRun<Peer>): string {
   if (run.kind === 'peer') return run.peer.name;
-  return run.vm ? 'two virtual machines' : 'two host processes';
+  if (run.vm) return 'two virtual machines';
+  return run.channel === undefined ? 'two host processes' : `two host processes by ${run.channel}`;
 }
 
 /** @throws Error of the first run that fails */

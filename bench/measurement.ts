@@ -3,8 +3,8 @@
 export const benchmarks = ['latency', 'bandwidth'] as const;
 export type Benchmark = (typeof benchmarks)[number];
 
-/** Host processes over MPI; two VMs over MPI past the VMM; two VMs over TCP; host processes over TCP. */
-export const wheres = ['native', 'vm', 'vm-tcp', 'tcp'] as const;
+/** Host processes over MPI, the same by its verbs channel; two VMs over MPI past the VMM; two VMs over TCP; host processes over TCP. */
+export const wheres = ['native', 'verbs', 'vm', 'vm-tcp', 'tcp'] as const;
 export type Where = (typeof wheres)[number];
 
 export const unitOf: Readonly<Record<Benchmark, 'us' | 'MB/s'>> = {

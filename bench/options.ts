@@ -33,6 +33,9 @@ export const defaultSizes: readonly number[] = [
   ...Array.from({ length: 23 }, (_, exponent) => 2 ** exponent),
 ];
 
+/** Where no places are named. */
+const usualPlaces: readonly Where[] = wheres.filter((where) => where !== 'verbs');
+
 const defaults = { rounds: 5, samples: 5 } as const;
 
 export const help = `Measures message passing between two ranks, in the manner of the OSU micro-benchmarks.
@@ -50,11 +53,13 @@ Benchmarks (if none is named: both, and the report in results/):
   bandwidth         windows of 64 messages in one direction, in MB/s of 10^6 bytes; has no size of 0 bytes
 
 Options:
-  --where LIST      of ${wheres.join(', ')} (default: all)
+  --where LIST      of ${wheres.join(', ')} (default: all but verbs)
                       native  two host processes over viaduct's MPI
+                      verbs   the same by its verbs channel; VIADUCT_DEVICE and other variables choose how
                       vm      two virtual machines over viaduct's MPI, past the VMM
                       vm-tcp  the same two virtual machines over their virtual network, by Node's net
                       tcp     two host processes over the loopback interface, by Node's net
+  --channel verbs   adds verbs to the places
   --sizes LIST      bytes, each from 0 to ${maxSizeBytes} (default: 0, 1, 2, 4, … 4194304)
   --rounds N        runs of native and of vm in turn; their ratio is taken within each round (default: ${defaults.rounds})
   --samples N       samples of each size in a round (default: ${defaults.samples})
@@ -67,6 +72,7 @@ Options:
 Examples:
   npm start                                                    everything, and results/report.html
   npm run bench:peers                                          the same beside MPICH and Open MPI
+  npm run bench:peers -- latency --where native --channel verbs
   npm run -s bench -- latency --where native,vm --sizes 8,4096 --json latency.json
 
 Exit status: 0 measured, 1 a run failed, 2 wrong usage, 128+n ended by signal n.
@@ -123,6 +129,7 @@ function rawOptions(args: readonly string[]) {
     options: {
       where: { type: 'string' },
       sizes: { type: 'string' },
+      channel: { type: 'string' },
       rounds: { type: 'string' },
       samples: { type: 'string' },
       peers: { type: 'boolean' },
@@ -150,12 +157,13 @@ export function parseOptions(args: readonly string[]): Options | 'help' {
           .sort((a, b) => a - b);
   const places =
     values.where === undefined
-      ? wheres
+      ? [...usualPlaces]
       : list('--where', values.where).map((name) => oneOf('place', name, wheres));
+  if (values.channel !== undefined) places.push(oneOf('channel', values.channel, ['verbs']));
   if (!chosen.includes('latency') && !sizes.some((size) => size > 0)) {
     throw new UsageError('bandwidth needs a size of at least 1 byte');
   }
-  const mpi = places.some((where) => where === 'native' || where === 'vm');
+  const mpi = places.some((where) => !where.endsWith('tcp'));
   if (!mpi && !sizes.some((size) => size > 0)) {
     throw new UsageError('TCP needs a size of at least 1 byte');
   }

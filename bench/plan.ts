@@ -15,6 +15,8 @@ export interface RankRun {
   readonly kind: 'ranks';
   readonly round: number;
   readonly vm: boolean;
+  /** Undefined: as viaduct chooses. */
+  readonly channel?: 'verbs';
   readonly steps: readonly Step[];
 }
 
@@ -27,7 +29,7 @@ export interface PeerRun<Peer> {
 }
 
 function stepsOf(options: Options, where: Where): Step[] {
-  const transport = where === 'native' || where === 'vm' ? 'mpi' : 'tcp';
+  const transport = where.endsWith('tcp') ? 'tcp' : 'mpi';
   return options.benchmarks.flatMap((benchmark) => {
     // A stream has no empty messages, and empty messages have no bandwidth.
     const sizes = options.sizes.filter(
@@ -63,6 +65,7 @@ export function planRuns<Peer>(
         vm: false,
         steps: [...stepsOf(options, 'native'), ...tcp('tcp')],
       },
+      { kind: 'ranks', round, vm: false, channel: 'verbs', steps: stepsOf(options, 'verbs') },
       ...peers.map((peer): PeerRun<Peer> => ({
         kind: 'peer',
         round,

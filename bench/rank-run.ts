@@ -32,7 +32,7 @@ export async function runRanks(
   onResult: (result: RankResult) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const what = `viaduct run${run.vm ? ' --vm' : ''} of ${run.steps.map((step) => `${step.transport} ${step.benchmark}`).join(', ')}`;
+  const what = `viaduct run${run.vm ? ' --vm' : ''}${run.channel === undefined ? '' : ` by ${run.channel}`} of ${run.steps.map((step) => `${step.transport} ${step.benchmark}`).join(', ')}`;
   const network = run.steps.some((step) => step.transport === 'tcp');
   let missing = run.steps.reduce((sum, step) => sum + step.sizes.length, 0);
   await runLines(
@@ -51,6 +51,9 @@ export async function runRanks(
     ],
     {
       signal,
+      ...(run.channel === undefined
+        ? {}
+        : { env: { ...process.env, VIADUCT_CHANNEL: run.channel } }),
       onLine: (line) => {
         onResult(parseRankResult(line));
         missing--;

@@ -12,10 +12,16 @@ export function isViaduct(subject: Subject): boolean {
   return peerName(subject.peer) === 'viaduct';
 }
 
-/** A short heading: `native`, `VM`, `VM TCP`, `TCP`, or the name of a peer. */
+/** A short heading: `native`, `verbs`, `VM`, `VM TCP`, `TCP`, or the name of a peer. */
 export function headingOf(subject: Subject): string {
   if (subject.where === 'native' && !isViaduct(subject)) return peerName(subject.peer);
-  const headings = { native: 'native', vm: 'VM', 'vm-tcp': 'VM TCP', tcp: 'TCP' } as const;
+  const headings = {
+    native: 'native',
+    verbs: 'verbs',
+    vm: 'VM',
+    'vm-tcp': 'VM TCP',
+    tcp: 'TCP',
+  } as const;
   return headings[subject.where];
 }
 
@@ -24,6 +30,7 @@ export function labelOf(subject: Subject): string {
   if (subject.where === 'native' && !isViaduct(subject)) return `${subject.peer} (C), native`;
   const labels = {
     native: 'viaduct, native',
+    verbs: 'viaduct, native, by verbs',
     vm: 'viaduct, VM to VM (VMM bypass)',
     'vm-tcp': 'TCP, VM to VM (virtual network)',
     tcp: 'TCP, native (loopback)',
@@ -40,7 +47,7 @@ export function subjectsOf(sampled: readonly Sampled[], benchmark: Benchmark): S
     }
   }
   const place = (subject: Subject): number =>
-    subject.where === 'native' && !isViaduct(subject) ? 1.5 : wheres.indexOf(subject.where);
+    subject.where === 'native' && !isViaduct(subject) ? 2.5 : wheres.indexOf(subject.where);
   return found.sort((a, b) => place(a) - place(b) || a.peer.localeCompare(b.peer));
 }
 
@@ -51,7 +58,7 @@ export interface Comparison {
   readonly heading: string;
 }
 
-/** VM over native, native over each peer, and TCP between VMs over the bypass between the same VMs. */
+/** Verbs and VM over native, native over each peer, and TCP between VMs over the bypass between the same VMs. */
 export function comparisonsOf(subjects: readonly Subject[]): Comparison[] {
   const find = (where: string): Subject | undefined =>
     subjects.find(
@@ -60,6 +67,7 @@ export function comparisonsOf(subjects: readonly Subject[]): Comparison[] {
   const native = find('native');
   const vm = find('vm');
   const pairs: [Subject | undefined, Subject | undefined][] = [
+    [find('verbs'), native],
     [vm, native],
     ...subjects
       .filter((subject) => subject.where === 'native' && !isViaduct(subject))

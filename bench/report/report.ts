@@ -27,6 +27,8 @@ function styleOf(subject: Subject): Style {
       ? { colour: 'mpich', marker: 'diamond', dashed: true, width: 1.8, layer: 0 }
       : { colour: 'openmpi', marker: 'cross', dashed: true, width: 1.8, layer: 0 };
   }
+  if (subject.where === 'verbs')
+    return { colour: 'native', marker: 'triangle', dashed: true, width: 1.8, layer: 0 };
   // The VM's curve lies on the native one: a ring about a disc shows both.
   return subject.where === 'vm'
     ? { colour: 'vm', marker: 'ring', dashed: false, width: 1.6, layer: 2 }

@@ -2,8 +2,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { packageRoot } from '../../lib/addon/index.js';
 import { formatFigure, formatRatio } from '../format.js';
 import { describeMachine } from '../machine.js';
 import { integer, parseWords } from '../options.js';
@@ -23,7 +25,8 @@ Options:
 
 /** No start takes longer, or something hangs. */
 const LIMIT_MS = 60_000;
-const viaduct = fileURLToPath(new URL('../../lib/command/main.js', import.meta.url));
+/** What users start, not the files that it is bundled from. */
+const viaduct = join(packageRoot, 'dist/bundle/main.js');
 const rank = fileURLToPath(new URL('rank.js', import.meta.url));
 const node = process.execPath;
 

@@ -1,5 +1,5 @@
 /** A rank of the start-up benchmark: rank 0 says when it has had a message of every other. */
-import { init } from '../../lib/mpi/index.js';
+import { init } from 'viaduct/mpi';
 
 const { world, finalize } = await init();
 const byte = new Uint8Array(1);

@@ -15,7 +15,7 @@
  *
  * Participants follow at byte 4096. All fields are little-endian, as all hosts of this project are.
  */
-import { randomFillSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 
 import { ApertureError } from './errors.js';
 
@@ -67,7 +67,7 @@ export function format(memory: ArrayBuffer, geometry: Geometry): void {
   words[VERSION_WORD] = LAYOUT_VERSION;
   words[CAPACITY_WORD] = geometry.participantCapacity;
   view.setBigUint64(SIZE_OFFSET, BigInt(geometry.sizeBytes), true);
-  randomFillSync(new Uint8Array(memory, IDENTITY_OFFSET, IDENTITY_BYTES));
+  new Uint8Array(memory, IDENTITY_OFFSET, IDENTITY_BYTES).set(newIdentity());
   words[PAGE_TABLE_WORD] = geometry.pageTableOffset;
   words[PAGE_COUNT_WORD] = geometry.pageCount;
   new Uint8Array(memory, 0, MAGIC.length).set(MAGIC);
@@ -140,4 +140,10 @@ function checkRoot(index: number): number {
     });
   }
   return index;
+}
+
+/** The kernel's, for loading node:crypto would take longer than all else that is done here. */
+function newIdentity(): Uint8Array {
+  const uuid = readFileSync('/proc/sys/kernel/random/uuid', 'latin1').trim();
+  return Buffer.from(uuid.replaceAll('-', ''), 'hex');
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 
 import { packageRoot } from '../addon/index.js';
 import { ViaductError } from '../errors.js';
+import { endWithReader } from './broken-pipe.js';
 import { UsageError } from './usage-error.js';
 
 /** One subcommand. */
@@ -84,6 +85,7 @@ function explain(command: string, error: ViaductError): number {
   return error.code === 'ERR_JOB_NOT_EXECUTABLE' ? 126 : 1;
 }
 
+endWithReader(true);
 try {
   process.exitCode = await dispatch(process.argv.slice(2));
 } catch (error) {

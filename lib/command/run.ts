@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 
 import { HostPlace, Job, ThreadPlace, type JobEvent, type Place } from '../job/index.js';
+import { endWithReader } from './broken-pipe.js';
 import { help } from './run-help.js';
 import { parseRunOptions, type RunOptions } from './run-options.js';
 
@@ -32,6 +33,7 @@ export async function run(args: readonly string[]): Promise<number> {
     process.stdout.write(help);
     return 0;
   }
+  endWithReader(false);
   const job = Job.start({
     ...options.job,
     place: await placeFor(options),

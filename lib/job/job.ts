@@ -1,5 +1,5 @@
 /** A job: ranks that run together, and that end together when one fails. */
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { createJobAperture } from '../mpi/job-aperture.js';
@@ -105,6 +105,8 @@ export class Job {
       nodes: Array.from({ length: options.size }, (_, rank) => this.#place.nodeOf?.(rank) ?? 0),
       onAbort: (rank, exitCode) => this.#aborted(rank, exitCode),
     });
+    // Each rank listens.
+    setMaxListeners(0, this.#ending.signal, this.#impatience.signal);
     this.result = this.#run();
   }
 

@@ -11,7 +11,7 @@ export const PMI_DESCRIPTOR = 'PMI_FD';
 
 /** Variables that describe a job; a job within a job must not see those of the outer one, whoever started that. */
 const JOB_VARIABLES =
-  /^(?:VIADUCT_(?:RANK|SIZE|APERTURE|OVERSUBSCRIBED|LAUNCHER_PID|NETWORK_ADDRESSES|RENDEZVOUS|JOB_SECRET|JOB_SECRET_FILE)$|PMI_|PMIX_|MPI_LOCAL)/;
+  /^(?:VIADUCT_(?:RANK|SIZE|APERTURE|OVERSUBSCRIBED|LAUNCHER_PID|NETWORK_ADDRESSES|RENDEZVOUS|JOB_SECRET|JOB_SECRET_FILE)$|PMI_|PMIX_|MPI_LOCAL|HYDI_|OMPI_COMM_WORLD_)/;
 
 /** What the variables say of one rank. */
 export interface RankIdentity {

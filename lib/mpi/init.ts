@@ -2,11 +2,8 @@
 import type { Aperture } from '../aperture/index.js';
 import { kernelId } from '../aperture/kernel.js';
 import { findLauncher, type Launch } from './bootstrap/launcher.js';
-import { joinByMeeting } from './bootstrap/join.js';
 import { joinOwnJob, type Membership } from './bootstrap/membership.js';
 import { PeerWatch } from './bootstrap/peer-watch.js';
-import { PmiMeeting } from './bootstrap/pmi-meeting.js';
-import { TcpMeeting } from './bootstrap/tcp/tcp-meeting.js';
 import { AperturePeer } from './channels/aperture/peer.js';
 import { Consumer } from './channels/aperture/consumer.js';
 import { Inbox } from './channels/aperture/inbox.js';
@@ -21,7 +18,6 @@ import { channelChoice, EAGER_BYTES } from './channels/choice.js';
 import { SelfPeer } from './channels/self.js';
 import { unexpectedLimit } from './channels/unexpected-limit.js';
 import type { VerbsChannel } from './channels/verbs/channel.js';
-import { openVerbsChannel } from './channels/verbs/open.js';
 import { Communicator } from './communicator.js';
 import { Engine, type EngineParts, type FailureSource } from './engine.js';
 import { MpiError } from './errors.js';
@@ -103,11 +99,13 @@ async function joinBy(launch: Launch): Promise<Job> {
   const { aperture, apart, size, watchesPeers } = membership;
   const watch = watchesPeers ? new PeerWatch(aperture.participants, size) : undefined;
   try {
-    apart.forEach((why, other) => {
-      if (why !== undefined) throw unreachable(other, why);
-    });
+    if (process.env['VIADUCT_CHANNEL'] === 'aperture') {
+      apart.forEach((why, other) => {
+        if (why !== undefined) throw unreachable(other, why);
+      });
+    }
     const trace = traceOf(membership.rank);
-    const { engine, verbs } = makeEngine(membership, watch, trace);
+    const { engine, verbs } = await makeEngine(membership, watch, trace);
     return makeJob(engine, trace, membership, watch, verbs);
   } catch (error) {
     watch?.close();
@@ -117,24 +115,24 @@ async function joinBy(launch: Launch): Promise<Job> {
   }
 }
 
+/** Ranks of `viaduct run` need not load what joins others. */
 async function joinVia(launch: Exclude<Launch, { by: 'nobody' }>): Promise<Membership> {
-  switch (launch.by) {
-    case 'viaduct':
-      return joinOwnJob(launch);
-    case 'pmi':
-      return joinByMeeting(await PmiMeeting.open(process.env));
-    case 'tcp': {
-      const meeting = await TcpMeeting.open(launch);
-      return joinByMeeting(meeting, (aperture) => meeting.watch(aperture));
-    }
+  if (launch.by === 'viaduct') return joinOwnJob(launch);
+  const { joinByMeeting } = await import('./bootstrap/join.js');
+  if (launch.by === 'pmi') {
+    const { PmiMeeting } = await import('./bootstrap/pmi-meeting.js');
+    return joinByMeeting(await PmiMeeting.open(process.env));
   }
+  const { TcpMeeting } = await import('./bootstrap/tcp/tcp-meeting.js');
+  const meeting = await TcpMeeting.open(launch);
+  return joinByMeeting(meeting, (aperture) => meeting.watch(aperture));
 }
 
 function unreachable(rank: number, why: string): MpiError {
   return new MpiError(
     'ERR_MPI_LAUNCHER',
-    `init: rank ${rank} ${why}, and this version of viaduct has no channel between hosts for messages; start all ranks ` +
-      'on one host, in one container or with the host’s pids',
+    `init: rank ${rank} ${why}, and VIADUCT_CHANNEL=aperture allows nothing but shared memory; unset it, or start all ` +
+      'ranks on one host, in one container or with the host’s pids',
     { call: 'init', operands: { rank } },
   );
 }
@@ -162,12 +160,12 @@ function joinAlone(): Job {
   return makeJob(engineOf(parts, trace), trace);
 }
 
-function makeEngine(
+async function makeEngine(
   membership: Membership,
   watch: PeerWatch | undefined,
   trace: Trace | undefined,
-): { engine: Engine; verbs: VerbsChannel | undefined } {
-  const { aperture, layout, rank, size, oversubscribed } = membership;
+): Promise<{ engine: Engine; verbs: VerbsChannel | undefined }> {
+  const { aperture, apart, layout, rank, size, oversubscribed } = membership;
   const incoming = trace === undefined ? new Incoming() : new TracedIncoming(rank);
   const { geometry } = layout;
   const window = {
@@ -196,7 +194,7 @@ function makeEngine(
       peers[rank] = new SelfPeer(rank, incoming, EAGER_BYTES, thresholds.unexpectedBytes);
       continue;
     }
-    if (choice.channel === 'verbs') {
+    if (choice.channel === 'verbs' || apart[other] !== undefined) {
       byVerbs.push(other);
       continue;
     }
@@ -216,24 +214,23 @@ function makeEngine(
     remote.push(peer);
     reaches.push(reach);
   }
-  const { longProtocol } = choice;
-  const verbs =
-    byVerbs.length === 0
-      ? undefined
-      : openVerbsChannel(
-          {
-            rank,
-            size,
-            ranks: byVerbs,
-            board: new ApertureCardBoard(window.words, window.bytes, layout, rank),
-            incoming,
-            eagerBytes: choice.eagerBytes,
-            fragmentBytes: FRAGMENT_BYTES,
-            unexpectedBytes: thresholds.unexpectedBytes,
-            longProtocol: longProtocol === 'single-copy' ? undefined : longProtocol,
-          },
-          process.env,
-        );
+  let verbs: VerbsChannel | undefined;
+  if (byVerbs.length > 0) {
+    // Most ranks need not load it.
+    const { openVerbsChannel } = await import('./channels/verbs/open.js');
+    const board = new ApertureCardBoard(window.words, window.bytes, layout, rank);
+    verbs = await openVerbsChannel(
+      {
+        ...{ rank, size, ranks: byVerbs, board, incoming, choice },
+        fragmentBytes: FRAGMENT_BYTES,
+        unexpectedBytes: thresholds.unexpectedBytes,
+        exchange: apart.some((why) => why !== undefined)
+          ? (mine) => membership.exchange(mine)
+          : undefined,
+      },
+      process.env,
+    );
+  }
   for (const other of byVerbs) peers[other] = verbs!.peer(other);
   let allLocal: boolean | undefined;
   const waiter = new Waiter(aperture, rank, {

@@ -11,11 +11,6 @@ const ANSWER_MS = 60_000;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Whether a launcher that speaks PMI-1 has started this process. */
-export function isPmiOffered(env: Environment): boolean {
-  return env['PMI_FD'] !== undefined || env['PMI_PORT'] !== undefined;
-}
-
 const wholeNumber = (text: string | undefined): number =>
   text !== undefined && /^\d+$/.test(text) ? Number(text) : NaN;
 

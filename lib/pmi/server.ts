@@ -2,7 +2,6 @@
  * The launcher's side of PMI-1: one key-value space for a job, and its barriers. Ranks see what others have put after
  * the barrier that follows it; here they see it at once, which the protocol allows.
  */
-import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 
 import {
@@ -63,7 +62,7 @@ interface Client {
 /** Serves the ranks of one job. */
 export class PmiServer {
   readonly #options: PmiServerOptions;
-  readonly #name = `viaduct_${randomUUID()}`;
+  readonly #name = `viaduct_${process.pid}_${Date.now().toString(36)}`;
   readonly #space = new Map<string, string>();
   readonly #clients = new Map<number, Client>();
   #bytes = 0;

@@ -192,7 +192,8 @@ void Network::enter() {
 void Network::finish() {
   // Not lock(): a signal's handler may end the process, in the midst of anything.
   if (!mutex_.try_lock()) return;
-  drive(false);
+  // What came here for processes that share the port would be gone with it.
+  drive(true);
   mutex_.unlock();
 }
 

@@ -25,10 +25,7 @@ t.test(
     const script = `unset VIADUCT_RANK VIADUCT_SIZE; exec ${program}`;
     const ended = await viaduct(t, ['run', '--vm', '-n', '2', ...shell(script)]);
     t.match(ended.stderr, /ERR_MPI_LAUNCHER/);
-    t.match(
-      ended.stderr,
-      /rank [01] runs on another host or virtual machine \(rank-[01]\), and this version .* no channel/,
-    );
+    t.match(ended.stderr, /rank [01] runs on another host or virtual machine .* no address there/);
     t.equal(ended.status, 1);
   },
 );

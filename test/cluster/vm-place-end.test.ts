@@ -95,3 +95,24 @@ t.test('without the program of the driver the remedy is told', async (t) => {
   t.equal(ended.stderr.match(/viaduct run: /g)?.length, 1);
   t.equal(ended.status, 1);
 });
+
+t.test(
+  'a machine that is stopped is found by the heartbeat of its rank, and named',
+  { skip: withoutUml },
+  async (t) => {
+    const job = ['run', '--vm', '-n', '2', '--heartbeat', '2'];
+    const launch = new Launch(t, [...job, ...rankProgram('misfortune', 'stream')]);
+    await launch.shown(/streaming/g, 1);
+    const below = descendantsOf(launch.pid);
+    const kernels = below.filter((pid) => programOf(pid).startsWith('linux'));
+    // All threads and processes of one User-Mode Linux run in its kernel's process.
+    process.kill(kernels[0], 'SIGSTOP');
+    const ended = await launch.ended;
+    t.match(
+      ended.stderr,
+      /viaduct run: rank [01] has given no sign of life for 2 s: its virtual machine is stopped or hangs\n/,
+    );
+    t.not(ended.status, 0);
+    await allGone(below);
+  },
+);

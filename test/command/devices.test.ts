@@ -1,9 +1,12 @@
 /** `viaduct devices`: the list of devices, for people and for programs. */
 import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 
 import t from 'tap';
 
 import { viaduct } from './launcher.js';
+
+const main = fileURLToPath(new URL('../../lib/command/main.js', import.meta.url));
 
 t.test('the software HCA is listed with what ibv_devinfo shows of it', async (t) => {
   const ended = await viaduct(t, ['devices', '--provider', 'softhca']);
@@ -59,4 +62,17 @@ t.test('help shows an example and succeeds', async (t) => {
   const ended = await viaduct(t, ['devices', '--help']);
   t.match(ended.stdout, 'viaduct devices --json');
   t.equal(ended.status, 0);
+});
+
+t.test('a command whose reader has seen enough ends quietly', (t) => {
+  for (const words of ['devices', 'devices --json', '--help', 'run --help', 'vm list --json']) {
+    const script = `"$0" "$1" ${words} | :; echo "\${PIPESTATUS[0]}"`;
+    const { stdout, stderr } = spawnSync('bash', ['-c', script, process.execPath, main], {
+      encoding: 'utf8',
+    });
+    t.equal(stderr, '', words);
+    // What was written before the reader was gone is written; then the status is 0.
+    t.match(stdout, /^(141|0)\n$/, words);
+  }
+  t.end();
 });

@@ -68,6 +68,27 @@ if (withoutMpich !== false) {
     t.not(status, 0);
   });
 
+  t.test('jobs within ranks of other jobs know their own', async (t) => {
+    const inner = ['mpiexec.hydra', '-n', '3', ...program('ring')];
+    const ours = await viaduct(t, ['run', '-n', '2', '--', ...inner]);
+    t.equal(ours.stderr, '');
+    t.strictSame(ours.stdout.split('\n').sort(), ['', '[0] sum 3', '[1] sum 3']);
+    const main = fileURLToPath(new URL('../../lib/command/main.js', import.meta.url));
+    const theirs = await mpiexec([
+      '-n',
+      '2',
+      process.execPath,
+      main,
+      'run',
+      '-n',
+      '2',
+      '--',
+      ...program('ring'),
+    ]);
+    t.equal(theirs.stderr, '');
+    t.equal(theirs.stdout, '[0] sum 1\n'.repeat(2));
+  });
+
   const exchange = compileExchange(t.testdir({ 'exchange.c': EXCHANGE }));
 
   t.test('programs built with MPICH run under viaduct run', async (t) => {

@@ -4,8 +4,9 @@
 export const PATHS = {
   // The connection's buffers lie in files that both map; the memory of programs is copied by the kernel.
   'direct and copy': {},
-  // The memory of programs, too, is moved where both map it.
-  direct: { VIADUCT_REMAP: '1', MALLOC_MMAP_THRESHOLD_: '65536' },
+  // The memory of programs, too, is moved where both map it: whole pages, which nobody else may write to meanwhile. The
+  // allocator gives pieces of this size pages of their own.
+  direct: { VIADUCT_REMAP: '1', MALLOC_MMAP_THRESHOLD_: '8192' },
   packets: { VIADUCT_PACKETS: '1', VIADUCT_LINK_LAYER: 'ethernet' },
 } as const;
 

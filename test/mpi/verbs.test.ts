@@ -17,8 +17,8 @@ t.test('two ranks, long messages by RDMA read', (t) =>
   runScenarios(t, 2, verbs('direct and copy', 'rdma-read')),
 );
 
-t.test('two ranks in packets, no message whole, long ones by RDMA write', (t) =>
-  runScenarios(t, 2, verbs('packets', 'rdma-write', '0')),
+t.test('two ranks, no message whole, long ones by RDMA write', (t) =>
+  runScenarios(t, 2, verbs('direct and copy', 'rdma-write', '0')),
 );
 
 t.test('two ranks in network namespaces of their own', { skip: lackingNamespaces() }, async (t) => {
@@ -64,7 +64,7 @@ for (const operation of ['recvSync', 'recv', 'sendSync', 'send', 'probe of any s
   t.test(`a rank in ${operation} learns that its peer was killed`, async (t) => {
     const env = { VIADUCT_CHANNEL: 'verbs' };
     const { exitCode, said } = await run('survivor', 2, ['kill', operation], env);
-    t.match(said, /^ERR_MPI_RANK_FAILED .*rank 1 failed/);
+    t.match(said, /^ERR_MPI_RANK_FAILED(_PENDING)? .*rank 1 failed/);
     t.equal(exitCode, 128 + 9);
   });
 }

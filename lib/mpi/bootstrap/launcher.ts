@@ -1,5 +1,5 @@
 /** Which launcher started this process, by the variables that it sets, and what those say. */
-import { isPmiOffered } from '../../pmi/index.js';
+import { isPmiOffered } from '../../pmi/offer.js';
 import { MpiError } from '../errors.js';
 import { readRendezvous, type TcpLaunch } from './tcp/rendezvous.js';
 
@@ -45,8 +45,10 @@ const STRANGERS: readonly {
 export function findLauncher(env: Environment): Launch {
   const tcp = readRendezvous(env);
   if (tcp !== undefined) return tcp;
-  const own = readOwn(env);
-  if (own !== undefined) return own;
+  if (!isNested(env)) {
+    const own = readOwn(env);
+    if (own !== undefined) return own;
+  }
   if (isPmiOffered(env)) return { by: 'pmi' };
   for (const { size, who, instead } of STRANGERS) {
     if (Number(env[size] ?? 1) > 1) {
@@ -68,6 +70,21 @@ export function findLauncher(env: Environment): Launch {
     );
   }
   return { by: 'nobody' };
+}
+
+/** What other launchers give their ranks, and `viaduct run` takes from its own. */
+const NEARER = ['HYDI_CONTROL_FD', 'MPI_LOCALRANKID', 'OMPI_COMM_WORLD_RANK', 'PMIX_RANK'];
+
+/** Whether another launcher started this process within a rank of `viaduct run`, whose variables it has inherited. */
+function isNested(env: Environment): boolean {
+  if (env['VIADUCT_RANK'] === undefined) return false;
+  const isOthers = (theirs: string | undefined, ours: string | undefined): boolean =>
+    theirs !== undefined && theirs !== ours;
+  return (
+    NEARER.some((name) => env[name] !== undefined) ||
+    isOthers(env['PMI_RANK'], env['VIADUCT_RANK']) ||
+    isOthers(env['PMI_SIZE'], env['VIADUCT_SIZE'])
+  );
 }
 
 function readOwn(env: Environment): OwnLaunch | undefined {

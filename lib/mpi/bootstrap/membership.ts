@@ -6,7 +6,6 @@ import { Layout } from '../channels/aperture/layout.js';
 import { MpiError } from '../errors.js';
 import type { OwnLaunch } from './launcher.js';
 import type { Meeting } from './meeting.js';
-import { PmiMeeting } from './pmi-meeting.js';
 
 /** A rank that has joined. */
 export interface Membership {
@@ -65,6 +64,11 @@ export function attach(
   }
 }
 
+async function openPmi(): Promise<Meeting> {
+  const { PmiMeeting } = await import('./pmi-meeting.js');
+  return PmiMeeting.open(process.env);
+}
+
 /** Joins a job of `viaduct run`, which made the aperture before it started any rank. */
 export function joinOwnJob(launch: OwnLaunch): Membership {
   const { rank, size, oversubscribed, launcherPid } = launch;
@@ -80,7 +84,7 @@ export function joinOwnJob(launch: OwnLaunch): Membership {
     apart: Array<undefined>(size).fill(undefined),
     oversubscribed,
     watchesPeers: false,
-    exchange: async (mine) => (await (meeting ??= PmiMeeting.open(process.env))).exchange(mine),
+    exchange: async (mine) => (await (meeting ??= openPmi())).exchange(mine),
     leave: async () => (await meeting)?.leave(),
     close: () => void meeting?.then((opened) => opened.close()),
   };

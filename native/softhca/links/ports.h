@@ -45,7 +45,7 @@ class Ports : public Link {
   void take(std::unique_ptr<Aperture> rings) { rings_ = std::move(rings); }
   Aperture* rings() const { return rings_.get(); }
   // In a fork's child: the place in them is the parent's.
-  void forget_rings() { rings_.release(); }
+  void forget_rings() { static_cast<void>(rings_.release()); }
 
   uint8_t* reserve(const Route& route, size_t bytes) override;
   void send() override;

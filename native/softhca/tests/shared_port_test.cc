@@ -5,6 +5,8 @@
 #include <sys/ioctl.h>
 
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -51,7 +53,7 @@ void introduce(Child& a, Child& b) {
   get<char>(b.from);
 }
 
-void exchange(std::vector<Child*> children, int rounds) {
+void exchange(const std::vector<Child*>& children, int rounds) {
   for (int round = 0; round < rounds; ++round) {
     for (Child* child : children) {
       put(child->to, 'g');
@@ -60,7 +62,7 @@ void exchange(std::vector<Child*> children, int rounds) {
   }
 }
 
-void end(std::vector<Child*> children) {
+void end(const std::vector<Child*>& children) {
   for (Child* child : children) put(child->to, 'x');
   for (Child* child : children) EXPECT_EQ(child->finish(), 0);
 }
@@ -68,7 +70,7 @@ void end(std::vector<Child*> children) {
 void add_loopback_address(const char* alias, uint8_t number) {
   const int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   ifreq request{};
-  strcpy(request.ifr_name, alias);
+  snprintf(request.ifr_name, sizeof request.ifr_name, "%s", alias);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + number - 1U);
@@ -99,6 +101,36 @@ TEST_F(SharedPort, four_processes_of_one_user_get_each_its_own_also_when_one_has
   }
   exchange({&a, &b}, 10);
   end({&a, &b});
+}
+
+// On one address the kernel gives all packets of one host to one of the processes: also the
+// acknowledgement of what a process got last, which comes back to itself.
+TEST_F(SharedPort, who_ends_hands_on_what_came_to_it_for_others) {
+  for (int round = 0; round < 20; ++round) {
+    const auto receiver = [](int in, int out) {
+      Endpoint mine({.retry_cnt = 0});
+      put(out, mine.name());
+      ASSERT_EQ(mine.connect(get<Name>(in)), 0);
+      ASSERT_EQ(mine.post_recv(1, 0, 8), 0);
+      put(out, 'r');
+      ASSERT_EQ(mine.wait().status, IBV_WC_SUCCESS);
+      exit(0);
+    };
+    const auto sender = [](int in, int out) {
+      Endpoint mine({.retry_cnt = 0});
+      put(out, mine.name());
+      ASSERT_EQ(mine.connect(get<Name>(in)), 0);
+      put(out, 'r');
+      get<char>(in);
+      ASSERT_EQ(mine.post(mine.make(1, IBV_WR_SEND, 0, 8)), 0);
+      EXPECT_EQ(mine.wait().status, IBV_WC_SUCCESS);
+    };
+    Child a(receiver), b(sender);
+    introduce(a, b);
+    put(b.to, 'g');
+    EXPECT_EQ(b.finish(), 0) << "in round " << round;
+    EXPECT_EQ(a.finish(), 0);
+  }
 }
 
 TEST_F(SharedPort, another_user_is_told_who_has_it_and_disturbs_nobody) {

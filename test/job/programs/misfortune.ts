@@ -2,7 +2,7 @@
  * Ranks that never get what they wait for, because rank 1 goes away in the manner that the first
  * argument names: `stream` sends for ever until it is killed, `die` kills itself in the middle of a
  * message, `leave` exits without finalizing,
- * `absent` never joins, `throw` throws, `compute` keeps its event loop busy for seconds before it goes on. The others report why their receive failed.
+ * `absent` never joins, `devour` takes memory until there is none, `throw` throws, `compute` keeps its event loop busy for seconds before it goes on. The others report why their receive failed.
  */
 import { init } from '../../../lib/mpi/index.js';
 
@@ -25,6 +25,9 @@ if (isVictim && manner === 'die') {
   for (let i = 0; i < 3; i++) await world.send(bytes, 0, 1);
   setImmediate(() => process.kill(process.pid, 'SIGKILL'));
 }
+// Kept, and touched, so that it is not given back.
+for (const kept: Buffer[] = []; isVictim && manner === 'devour';)
+  kept.push(Buffer.alloc(1 << 24, 1));
 try {
   while (isVictim) await world.send(bytes, 0, 1);
   // The others wait for what never comes.

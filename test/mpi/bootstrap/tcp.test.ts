@@ -13,6 +13,9 @@ const run = promisify(execFile);
 const ring = fileURLToPath(new URL('../../job/programs/ring.js', import.meta.url));
 const VIADUCT_JOB_SECRET = 'as long as it is secret';
 
+/** A pid namespace of its own: processes of two can't map each other's memory. */
+const APART = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc', '--'] as const;
+
 interface Ended {
   readonly status: number;
   readonly stdout: string;
@@ -91,12 +94,23 @@ t.test(
 );
 
 t.test(
-  'ranks that can not share memory say so, each for itself',
+  'ranks that share no memory, on two hosts, send by verbs',
   { skip: lacking ?? false },
   async (t) => {
-    const env = { VIADUCT_RENDEZVOUS: await freeAddress() };
-    const apart = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc', '--'];
-    const ended = await ranks(2, env, (rank) => (rank === 0 ? [] : apart));
+    const hosts = await openTwoHosts();
+    t.teardown(() => hosts.close());
+    const env = { VIADUCT_RENDEZVOUS: `${hosts.addresses[0]}:7000` };
+    const prefix = (rank: number): string[] => [...hosts.prefixes[rank === 0 ? 0 : 1], ...APART];
+    expectSum(t, await ranks(2, env, prefix));
+  },
+);
+
+t.test(
+  'ranks that may use nothing but shared memory, and have none, say so, each for itself',
+  { skip: lacking ?? false },
+  async (t) => {
+    const env = { VIADUCT_RENDEZVOUS: await freeAddress(), VIADUCT_CHANNEL: 'aperture' };
+    const ended = await ranks(2, env, (rank) => (rank === 0 ? [] : APART));
     ended.forEach(({ status, stderr }, rank) => {
       t.match(stderr, `init: rank ${1 - rank} runs on this host in another pid namespace`);
       t.not(status, 0);

@@ -11,12 +11,19 @@ import { EAGER_BYTES, LONG_PROTOCOLS, type PATHS, verbs } from '../verbs-ways.js
 
 const randomMatching = fileURLToPath(new URL('../programs/random-matching.js', import.meta.url));
 
-/** @param randomRanks ranks of the random operations. */
-export function testPath(path: keyof typeof PATHS, randomRanks: number): void {
+/**
+ * @param randomRanks ranks of the random operations.
+ * @param thresholds which may be; all by default.
+ */
+export function testPath(
+  path: keyof typeof PATHS,
+  randomRanks: number,
+  thresholds: readonly (typeof EAGER_BYTES)[number][] = EAGER_BYTES,
+): void {
   const seed = chooseSeed();
   t.comment(`SEED=${seed}`);
   for (const longProtocol of LONG_PROTOCOLS) {
-    for (const eagerBytes of EAGER_BYTES) {
+    for (const eagerBytes of thresholds) {
       const env = verbs(path, longProtocol, eagerBytes);
       const way = `${longProtocol}, up to ${eagerBytes} bytes whole`;
       t.test(`scenarios of two ranks: ${way}`, (t) => runScenarios(t, 2, env));

@@ -12,9 +12,6 @@
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 
-/** Whoever has spoken one line with a rank can try secrets on it as fast as it computes. */
-export const LEAST_SECRET_CHARACTERS = 16;
-
 /** Longer than any line before both are proven. */
 export const GREETING_BYTES = 512;
 

@@ -14,7 +14,9 @@ import { readFileSync } from 'node:fs';
 
 import { MpiError } from '../../errors.js';
 import type { LiaisonOptions } from './liaison.js';
-import { LEAST_SECRET_CHARACTERS } from './proof.js';
+
+/** Whoever has spoken one line with a rank can try secrets on it as fast as it computes. */
+const LEAST_SECRET_CHARACTERS = 16;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -64,6 +64,14 @@ export class AperturePeer extends ProtocolPeer implements Polled {
     return this.#reach.addressOf(request.memory);
   }
 
+  protected conceal(): void {
+    // Who may read this process's memory may always.
+  }
+
+  protected finishReceiving(): void {
+    // It took nothing.
+  }
+
   protected bring(request: Request, sendId: number, address: number): boolean {
     const { memory, byteLength } = request;
     if (address === 0 || !this.#reach.read(address, memory, byteLength)) return false;

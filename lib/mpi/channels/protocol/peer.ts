@@ -228,9 +228,7 @@ export abstract class ProtocolPeer extends ProtocolSender implements Peer {
   }
 
   /** A receive is under way no longer. */
-  protected finishReceiving(_request: Request): void {
-    // For channels where being under way takes something.
-  }
+  protected abstract finishReceiving(request: Request): void;
 
   /** What a channel adds to the protocol. */
   protected receiveOther(cell: number, kind: number): void {

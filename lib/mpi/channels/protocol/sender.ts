@@ -190,9 +190,7 @@ export abstract class ProtocolSender {
    */
   protected abstract expose(request: Request): number;
   /** The send is not announced any more. */
-  protected conceal(_request: Request): void {
-    // For channels where exposing takes something.
-  }
+  protected abstract conceal(request: Request): void;
   /** How a message would go that is announced, for this reason. */
   protected abstract explainAnnounced(byteLength: number, why: string): Explanation;
   protected abstract explainWhole(protocol: 'inline' | 'eager', reason: string): Explanation;

@@ -6,6 +6,8 @@ export interface Card {
   readonly device: string;
   readonly provider: string;
   readonly linkLayer: string;
+  /** Whether the endpoint's address means something on other hosts. */
+  readonly isRoutable: boolean;
   /** Of the datagram queue pair; its key is the rank's secret within the job. */
   readonly endpoint: Endpoint;
 }

@@ -38,6 +38,8 @@ const SLOT_BYTES = HEADER_BYTES + TEXT_BYTES;
 const RECEIVES = 64;
 const SENDS = 16;
 const OPCODE_SEND = 2;
+/** 127.0.0.0/8 and ::1, as GIDs. */
+const LOOPBACK = /^(0000:){5}ffff:7f|^(0000:){7}0001$/;
 
 export class Greeter {
   readonly card: Card;
@@ -63,6 +65,7 @@ export class Greeter {
       device: device.name,
       provider: device.provider,
       linkLayer: device.queryPort(1).linkLayer,
+      isRoutable: isRoutable(device, this.#gidIndex),
       endpoint: this.#qp.endpoint(),
     };
     this.#qp.connect();
@@ -118,4 +121,11 @@ export class Greeter {
     const sge = { region: this.#memory, offset: slot * SLOT_BYTES, length: SLOT_BYTES };
     this.#qp.postRecv({ id: receiveId(OWNER, slot), sge });
   }
+}
+
+/** False for addresses of RoCE that belong to no interface, or to the loopback. */
+function isRoutable(device: Device, gidIndex: number): boolean {
+  if (device.queryPort(1).linkLayer !== 'Ethernet') return true;
+  const entry = device.gidTable().find((each) => each.portNum === 1 && each.gidIndex === gidIndex);
+  return entry !== undefined && entry.ndevIfindex !== 0 && !LOOPBACK.test(entry.gid);
 }

@@ -2,12 +2,11 @@
 import { openDevice, VerbsError } from '../../../verbs/index.js';
 import { MpiError } from '../../errors.js';
 import type { Incoming } from '../../incoming.js';
-import type { CardBoard } from './card.js';
+import type { ChannelChoice } from '../choice.js';
+import type { Card, CardBoard } from './card.js';
 import { VerbsChannel } from './channel.js';
+import { ExchangedCards } from './exchanged-cards.js';
 import { MOST_RANKS } from './numbers.js';
-import type { LongProtocol } from './peer.js';
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /** What the buffers of one connection may take, about; the longer the messages, the fewer there are. */
 const CONNECTION_BYTES = 2 ** 21;
@@ -24,17 +23,53 @@ export interface VerbsOptions {
   readonly ranks: readonly number[];
   readonly board: CardBoard;
   readonly incoming: Incoming;
-  readonly eagerBytes: number;
+  readonly choice: ChannelChoice;
   readonly fragmentBytes: number;
   readonly unexpectedBytes: number;
-  /** `VIADUCT_LONG_MESSAGES`. */
-  readonly longProtocol: LongProtocol | undefined;
+  /** Where some ranks of the job share no memory, `exchange` of the membership: cards go by that instead of the board. */
+  readonly exchange: ((mine: Uint8Array) => Promise<Uint8Array[]>) | undefined;
 }
 
 /** @throws MpiError `ERR_MPI_DEVICE` when the device can't be used. */
-export function openVerbsChannel(options: VerbsOptions, env: Environment): VerbsChannel {
-  const { rank, size, ranks, board, incoming, eagerBytes, unexpectedBytes } = options;
-  const { longProtocol = 'rdma-read' } = options;
+export async function openVerbsChannel(
+  options: VerbsOptions,
+  env: NodeJS.ProcessEnv,
+): Promise<VerbsChannel> {
+  const { exchange } = options;
+  if (exchange === undefined) return open(options, env);
+  // Other hosts are reached by RoCE alone; a device of hardware is what it is.
+  env['VIADUCT_LINK_LAYER'] ??= 'ethernet';
+  const cards = new ExchangedCards();
+  const channel = open({ ...options, board: cards }, env);
+  try {
+    await cards.exchange(exchange);
+    for (let rank = 0; rank < options.size; rank++) checkRoutable(rank, cards.read(rank));
+  } catch (error) {
+    channel.close();
+    throw error;
+  }
+  return channel;
+}
+
+function checkRoutable(rank: number, card: string | undefined): void {
+  // A rank that shares memory with all others shows none.
+  if (card === undefined || card === '') return;
+  const { device, provider, isRoutable } = JSON.parse(card) as Card;
+  if (isRoutable) return;
+  throw new MpiError(
+    'ERR_MPI_LAUNCHER',
+    `init: rank ${rank} runs on another host or virtual machine than some of the others, and ${device} of ${provider} has no ` +
+      'address there that they could send to; give that host a network interface with an address, or start all ranks on ' +
+      'one host',
+    { call: 'init', operands: { rank, device } },
+  );
+}
+
+function open(options: VerbsOptions, env: NodeJS.ProcessEnv): VerbsChannel {
+  const { rank, size, ranks, board, incoming, choice, unexpectedBytes } = options;
+  const { eagerBytes } = choice;
+  const isChosen = choice.longProtocol !== undefined && choice.longProtocol !== 'single-copy';
+  const longProtocol = isChosen ? choice.longProtocol : 'rdma-read';
   const name = env['VIADUCT_DEVICE'];
   if (size > MOST_RANKS) {
     throw new MpiError(
@@ -60,10 +95,9 @@ export function openVerbsChannel(options: VerbsOptions, env: Environment): Verbs
         peerParts: {
           thresholds: { eagerBytes, fragmentBytes: options.fragmentBytes, unexpectedBytes },
           longProtocol,
-          whyLongProtocol:
-            options.longProtocol === undefined
-              ? 'which takes one message less than a write'
-              : 'as VIADUCT_LONG_MESSAGES says',
+          whyLongProtocol: isChosen
+            ? 'as VIADUCT_LONG_MESSAGES says'
+            : 'which takes one message less than a write',
         },
       },
       ranks,

@@ -4,8 +4,12 @@
  * By read: the sender announces where the message stands, and its receiver reads it. By write: the receiver says where its memory
  * is, and the sender writes there. Memory that can't be registered goes in fragments.
  */
-import { VerbsError } from '../../../verbs/errors.js';
-import { accessNumber, type CachedRegion, type RegistrationCache } from '../../../verbs/index.js';
+import {
+  accessNumber,
+  type CachedRegion,
+  type RegistrationCache,
+  VerbsError,
+} from '../../../verbs/index.js';
 import type { Incoming } from '../../incoming.js';
 import type { Memory } from '../../memory.js';
 import type { Request } from '../../request.js';
@@ -222,7 +226,7 @@ export class VerbsPeer extends ProtocolPeer {
     return addressIn(region, request.memory);
   }
 
-  protected override conceal(request: Request): void {
+  protected conceal(request: Request): void {
     const region = this.#regions.get(request);
     if (region === undefined) return;
     this.#regions.delete(request);
@@ -263,7 +267,7 @@ export class VerbsPeer extends ProtocolPeer {
     }
   }
 
-  protected override finishReceiving(request: Request): void {
+  protected finishReceiving(request: Request): void {
     this.conceal(request);
   }
 
