@@ -194,6 +194,7 @@ void Network::finish() {
   if (!mutex_.try_lock()) return;
   // What came here for processes that share the port would be gone with it.
   drive(true);
+  if (engine_.keeps_acknowledgements()) drive(false);
   mutex_.unlock();
 }
 

@@ -1,5 +1,6 @@
 // When the engine keeps an acknowledgement back for the program's answer, and that none is lost.
 #include "softhca/tests/engines.h"
+#include "softhca/wire/udp.h"
 
 namespace softhca::transport {
 namespace {
