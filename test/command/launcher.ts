@@ -21,6 +21,8 @@ export interface LaunchOptions {
   readonly input?: string | Buffer;
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** A command that runs the rest of its line. */
+  readonly within?: readonly string[];
 }
 
 /** A command that runs. */
@@ -31,7 +33,8 @@ export class Launch {
   stderr = '';
 
   constructor(t: Test, args: readonly string[], options: LaunchOptions = {}) {
-    const child = spawn(process.execPath, [main, ...args], {
+    const [command, ...words] = [...(options.within ?? []), process.execPath, main, ...args];
+    const child = spawn(command, words, {
       cwd: options.cwd,
       env: { ...process.env, ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],

@@ -39,6 +39,8 @@ export async function openVerbsChannel(
   if (exchange === undefined) return open(options, env);
   // Other hosts are reached by RoCE alone; a device of hardware is what it is.
   env['VIADUCT_LINK_LAYER'] ??= 'ethernet';
+  // Nor are those of this host in another pid namespace: neither process can name the other to the kernel.
+  env['VIADUCT_PACKETS'] ??= '1';
   const cards = new ExchangedCards();
   const channel = open({ ...options, board: cards }, env);
   try {
