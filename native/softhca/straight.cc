@@ -20,6 +20,14 @@ inline bool takes(const QpShared& qp, const QueuePair& from) {
   return bytes == 8 ? move_eight_guarded(to, from) : copy_guarded(to, from, bytes);
 }
 
+// Whether a request may be carried out now, and is small enough.
+[[gnu::always_inline]] inline bool may_run(const QueuePair& qp, const Site& peer, uint32_t bytes) {
+  constexpr auto relaxed = std::memory_order_relaxed;
+  return qp.parked_count == 0 && qp.shared->state.load(relaxed) == IBV_QPS_RTS &&
+         qp.sent.load(relaxed) - qp.retired.load(relaxed) < qp.init.cap.max_send_wr &&
+         bytes - 1 < straight_bytes && !peer.gone.load(std::memory_order_acquire);
+}
+
 // Where the request's data is, or nullptr: its way isn't straight.
 template <bool reads>
 [[gnu::always_inline]] inline uint8_t* local_data(const QueuePair& qp, const SendRequest& request) {
@@ -47,6 +55,8 @@ template <bool reads>
   // The peer's core has the line, and mostly waits there: have it here by the time that the rest
   // of the request has been looked at.
   if (!reads) prefetch_to_write(span.mapped);
+  if (!may_run(qp, site, bytes)) [[unlikely]]
+    return false;
   constexpr uint32_t access = reads ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_WRITE;
   if (!(there.access & access) || (reads && there.max_dest_rd_atomic == 0) ||
       !allows_remote(entry, there.pd, there.qp_num.load(std::memory_order_relaxed),
@@ -60,9 +70,9 @@ template <bool reads>
 
 [[gnu::noinline]] Answer send_straight(Site& site, QpShared& qp, const QueuePair& from,
                                        const SendRequest& request) {
-  const uint8_t* const local = local_data<false>(from, request);
-  if (!local) return Answer::none;
   const uint32_t bytes = request.sge->length;
+  const uint8_t* const local = local_data<false>(from, request);
+  if (!local || !may_run(from, site, bytes)) return Answer::none;
   uint32_t sges;
   const RecvWqe* wqe = qp.srq == 0 ? next_receive(site, qp, &sges) : nullptr;
   if (!wqe || sges == 0 || fetch_once(wqe->num_sge) != 1) return Answer::none;
@@ -96,13 +106,9 @@ template <bool reads>
 template <ibv_wr_opcode opcode>
 [[gnu::always_inline]] inline bool run(QueuePair& qp, SendRequest& request) {
   constexpr auto relaxed = std::memory_order_relaxed;
-  const uint32_t sent = qp.sent.load(relaxed), bytes = request.sge->length;
   Site& site = *qp.peer;
   QpShared& there = *qp.peer_qp;
-  if (qp.parked_count != 0 || qp.shared->state.load(relaxed) != IBV_QPS_RTS ||
-      sent - qp.retired.load(relaxed) >= qp.init.cap.max_send_wr || bytes - 1 >= straight_bytes ||
-      site.gone.load(std::memory_order_acquire) || !try_side(there.inbound, visitor(site.holder)))
-      [[unlikely]]
+  if (!try_side(there.inbound, visitor(site.holder))) [[unlikely]]
     return false;
   Answer answer = Answer::none;
   if (takes(there, qp)) [[likely]] {
@@ -116,8 +122,9 @@ template <ibv_wr_opcode opcode>
   if (answer == Answer::none) [[unlikely]]
     return false;
 
-  request.position = sent + 1;
-  qp.sent.store(sent + 1, relaxed);
+  const uint32_t bytes = request.sge->length;
+  request.position = qp.sent.load(relaxed) + 1;
+  qp.sent.store(request.position, relaxed);
   if (answer != Answer::ack) [[unlikely]] {
     finish_send(qp, request, IBV_WC_REM_OP_ERR, 0);
     return true;
