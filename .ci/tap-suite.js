@@ -2,7 +2,7 @@
 // Usage: [VIADUCT_TEST_FILE_SECONDS=N] node .ci/tap-suite.js [--long] [PART OF A FILE'S NAME]...
 //   --long  files named .long, too, which take minutes, and a line for each test as it ends
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -46,12 +46,23 @@ function kill(pid) {
   }
 }
 
+/** Of this pid namespace, in which a number means one process. */
+const FOLDERS = `viaduct-test-${readlinkSync('/proc/self/ns/pid').replace(/\D/g, '')}-`;
+
+/** Removes the folders of runs that were killed: only those could not do it themselves. */
+function removeOrphans() {
+  for (const name of readdirSync(tmpdir()).filter((each) => each.startsWith(FOLDERS))) {
+    const [pid] = name.slice(FOLDERS.length).split('-');
+    if (!existsSync(`/proc/${pid}`)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
+
 /** Runs one file in a process group and a temporary folder of its own: what it leaves is found. */
 async function runFile(file, onTest) {
   const reader = new TapReader(onTest);
   const problems = [];
   // A folder of its own also marks what it starts.
-  const temporary = mkdtempSync(join(tmpdir(), 'viaduct-test-'));
+  const temporary = mkdtempSync(join(tmpdir(), `${FOLDERS}${process.pid}-`));
   const mark = `TMPDIR=${temporary}`;
   const child = spawn(process.execPath, ['--enable-source-maps', file], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -141,6 +152,7 @@ export async function runTapSuite(parts = [], { long = false } = {}) {
     .filter((name) => parts.length === 0 || parts.some((part) => name.includes(part)))
     .sort();
   if (files.length === 0) throw new Error(`no test file has a name with ${parts.join(' or ')}`);
+  removeOrphans();
   for (const name of files) {
     const started = Date.now();
     if (long) console.log(`test/${name.replace(/js$/, 'ts')}`);
